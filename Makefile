@@ -1,0 +1,101 @@
+# Two commands matter: `make run` (a virtual pump to talk to) and `make test` (everything CI runs).
+# Both need nothing but python3 (3.11 or later), make and a network; `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps share one environment and one cache; running them side by side would only make them trip over each other.
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --require-virtualenv
+
+# Where the virtual pump is offered by `make run`.
+LISTEN ?= --listen pty: --listen tcp://127.0.0.1:7410
+# Inputs per target of `make fuzz`.
+FUZZ_RUNS ?= 1000000
+# The locks are made from the public index, whatever pip is set up with on the machine that makes them.
+LOCK_PIP_CONFIG ?= /dev/null
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+# --- environments ----------------------------------------------------------------------------------------------------
+# A stamp is newer than everything that its environment was built from, so that a second call costs nothing. The
+# dependencies come hashed from a lock; the project itself is then linked in with the locked build backend.
+
+$(BIN)/python:
+	@tools/venv.sh "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the simulator needs into $(VENV) (first time only, about half a minute) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/run.lock
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev-ready: requirements/dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need into $(VENV) (first time only, one or two minutes) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run-ready
+
+# --- what people type ------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: $(VENV)/.run-ready ## serve a virtual pump on a pseudo-terminal and a TCP port until Ctrl-C
+	@exec $(BIN)/telemetry sim $(LISTEN)
+
+.PHONY: test
+test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, the suite on the built wheel
+	@mkdir -p build
+	$(BIN)/pytest --cov --cov-report=term --junitxml=build/junit.xml
+	$(BIN)/python tools/trace.py --junit build/junit.xml --output build/trace.md
+	tools/test_wheel.sh "$(BIN)/python"
+
+.PHONY: lint
+lint: $(VENV)/.dev-ready ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: coverage
+coverage: $(VENV)/.dev-ready ## the suite with a line-by-line coverage report in build/htmlcov
+	@mkdir -p build
+	$(BIN)/pytest --cov --cov-report=term --cov-report=html:build/htmlcov --junitxml=build/junit.xml
+
+.PHONY: bench
+bench: $(VENV)/.dev-ready ## measure, beside the peers
+	$(BIN)/python benchmarks/run.py
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev-ready ## feed FUZZ_RUNS inputs to every decoder
+	FUZZ_RUNS=$(FUZZ_RUNS) $(BIN)/python tools/fuzz.py
+
+.PHONY: trace
+trace: $(VENV)/.dev-ready ## a row per invariant: what it says, how it is checked, which tests, how they went
+	@$(BIN)/python tools/trace.py $(if $(wildcard build/junit.xml),--junit build/junit.xml)
+
+.PHONY: docs
+docs: $(VENV)/.dev-ready ## rebuild the generated parts of docs/
+	$(BIN)/python tools/docs.py
+
+.PHONY: lock
+lock: $(VENV)/.dev-ready ## resolve the dependencies anew into requirements/*.lock
+	$(call compile,run,)
+	$(call compile,dev,--extra all --extra dev --constraint requirements/run.lock)
+
+define compile
+env PIP_CONFIG_FILE=$(LOCK_PIP_CONFIG) CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade \
+	--generate-hashes --strip-extras --allow-unsafe --build-deps-for editable \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	$(2) --output-file requirements/$(1).lock pyproject.toml
+endef
+
+.PHONY: clean
+clean: ## remove the environment, the caches and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

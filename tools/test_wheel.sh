@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Run the suite once more on what users install: the built wheel, in a fresh environment, away from the checkout.
+# A file that is missing from the wheel, or an import that works only beside the sources, shows here and nowhere else.
+# usage: tools/test_wheel.sh PYTHON [pytest argument ...]
+set -euo pipefail
+
+python=$1
+shift
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+
+echo "Building the wheel and installing it away from the checkout ..."
+rm -rf build/wheel
+"$python" -m build --wheel --no-isolation --outdir build/wheel . >"$place/build.log" 2>&1 || {
+    cat "$place/build.log"
+    exit 1
+}
+"$python" -m venv "$place/venv"
+install=("$place/venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps)
+"${install[@]}" --require-hashes -r requirements/dev.lock
+"${install[@]}" --no-index build/wheel/*.whl
+
+# Everything but the package itself, so that there is only one `telemetry` to import: the installed one.
+mkdir "$place/suite"
+tar --create --exclude=./telemetry --exclude=./.venv --exclude=./.git --exclude=./build --exclude='./.*_cache' --exclude=__pycache__ . |
+    tar --extract --directory "$place/suite"
+cd "$place/suite"
+TELEMETRY_EXPECT_INSTALLED=1 PYTHONDONTWRITEBYTECODE=1 PATH="$place/venv/bin:$PATH" \
+    "$place/venv/bin/python" -m pytest -p no:cacheprovider "$@"
