@@ -16,7 +16,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --requir
 LISTEN ?= --listen pty: --listen tcp://127.0.0.1:7410
 # Inputs per target of `make fuzz`.
 FUZZ_RUNS ?= 1000000
-# The locks are made from the public index, whatever pip is set up with on the machine that makes them.
+# The locks are made from the public index, whatever pip is set up with on the machine that makes them, and name wheels
+# only: a source archive would want a compiler, which a fresh machine does not have, and unlocked build dependencies.
 LOCK_PIP_CONFIG ?= /dev/null
 
 .PHONY: help
@@ -32,13 +33,13 @@ $(BIN)/python:
 
 $(VENV)/.run-ready: requirements/run.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what the simulator needs into $(VENV) (first time only, about half a minute) ..."
-	@$(PIP_INSTALL) --require-hashes -r requirements/run.lock
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/run.lock
 	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev-ready: requirements/dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV) (first time only, one or two minutes) ..."
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/dev.lock
 	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run-ready
 
@@ -91,7 +92,7 @@ lock: $(VENV)/.dev-ready ## resolve the dependencies anew into requirements/*.lo
 define compile
 env PIP_CONFIG_FILE=$(LOCK_PIP_CONFIG) CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade \
 	--generate-hashes --strip-extras --allow-unsafe --build-deps-for editable \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --pip-args "--only-binary :all:" \
 	$(2) --output-file requirements/$(1).lock pyproject.toml
 endef
 

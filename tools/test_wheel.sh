@@ -17,7 +17,7 @@ rm -rf build/wheel
 }
 "$python" -m venv "$place/venv"
 install=("$place/venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps)
-"${install[@]}" --require-hashes -r requirements/dev.lock
+"${install[@]}" --require-hashes --only-binary :all: -r requirements/dev.lock
 "${install[@]}" --no-index build/wheel/*.whl
 
 # Everything but the package itself, so that there is only one `telemetry` to import: the installed one.
