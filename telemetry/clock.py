@@ -60,6 +60,10 @@ class Clock(Protocol):
         """Wait until link time reaches the deadline."""
         ...
 
+    def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when link time reaches ``link_ms``; returns what cancels it."""
+        ...
+
     def on_jump(self, listener: JumpListener) -> Callable[[], None]:
         """Call ``listener`` after every jump of therapy time; returns what takes it off again."""
         ...
@@ -127,6 +131,12 @@ class ScaledClock(_Jumps):
         while (left_ms := deadline_link_ms - self.link_ms()) > 0:
             await asyncio.sleep(left_ms / MS_PER_SECOND)
 
+    def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        import asyncio  # noqa: PLC0415 - as above
+
+        delay_s = max(0, link_ms - self.link_ms()) / MS_PER_SECOND
+        return asyncio.get_running_loop().call_later(delay_s, callback).cancel
+
 
 class SystemClock(ScaledClock):
     """The host's clock, unscaled: what a driver of real hardware runs on."""
@@ -159,7 +169,7 @@ class ManualClock(_Jumps):
         super().__init__()
         self._now_ms = span_ms(ms=start_ms)
         self._activities: list[Callable[[], bool]] = []
-        self._timers: list[tuple[int, int, Future[None] | Callable[[], None]]] = []
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timer_count = 0
 
     def therapy_ms(self) -> int:
@@ -184,9 +194,17 @@ class ManualClock(_Jumps):
         self._activities.append(in_flight)
         return lambda: self._activities.remove(in_flight)
 
-    def call_at(self, at_ms: int, callback: Callable[[], None]) -> None:
-        """Call back when the clock reaches ``at_ms`` (a delayed delivery on an in-process link)."""
-        self._push(at_ms, callback)
+    def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        self._timer_count += 1  # keeps timers of one instant in order and the heap off comparing callables
+        timer = (link_ms, self._timer_count, callback)
+        heapq.heappush(self._timers, timer)
+
+        def cancel() -> None:
+            if timer in self._timers:
+                self._timers.remove(timer)
+                heapq.heapify(self._timers)
+
+        return cancel
 
     async def wait(self, future: Future[None], deadline_link_ms: int) -> bool:
         import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
@@ -212,19 +230,15 @@ class ManualClock(_Jumps):
         if self._now_ms >= deadline_link_ms:
             return
         woken: Future[None] = asyncio.get_running_loop().create_future()
-        self._push(deadline_link_ms, woken)
-        await woken
-
-    def _push(self, at_ms: int, what: Future[None] | Callable[[], None]) -> None:
-        self._timer_count += 1  # keeps timers of one instant in order and the heap off comparing callables
-        heapq.heappush(self._timers, (at_ms, self._timer_count, what))
+        cancel = self.call_at(deadline_link_ms, lambda: woken.done() or woken.set_result(None))
+        try:
+            await woken
+        finally:
+            cancel()
 
     def _move(self, now_ms: int) -> None:
         while self._timers and self._timers[0][0] <= now_ms:
-            at_ms, _, what = heapq.heappop(self._timers)
+            at_ms, _, callback = heapq.heappop(self._timers)
             self._now_ms = max(self._now_ms, at_ms)
-            if callable(what):
-                what()
-            elif not what.done():
-                what.set_result(None)
+            callback()
         self._now_ms = now_ms

@@ -109,6 +109,45 @@ class Status(StrEnum):
     MEMORY = "memory"
 
 
+REASON_STATUS: MappingProxyType[RefusalReason, Status] = MappingProxyType(
+    {
+        RefusalReason.UNKNOWN_MESSAGE: Status.UNSUPPORTED,
+        RefusalReason.MODE_UNSUPPORTED: Status.UNSUPPORTED,
+        RefusalReason.BAD_LAYOUT: Status.FORMAT,
+        RefusalReason.IMAGE_INCOMPLETE: Status.FORMAT,
+        RefusalReason.IMAGE_DIGEST_MISMATCH: Status.FORMAT,
+        RefusalReason.IMAGE_OUT_OF_BOUNDS: Status.FORMAT,
+        RefusalReason.DOSE_VOLUME_MISMATCH: Status.FORMAT,
+        RefusalReason.ROLE_FORBIDS: Status.ROLE,
+        RefusalReason.NO_CONTACT: Status.CONTACT,
+        RefusalReason.RATE_BELOW_MINIMUM: Status.LIMIT_HARD,
+        RefusalReason.RATE_ABOVE_MAXIMUM: Status.LIMIT_HARD,
+        RefusalReason.DAILY_DOSE_BELOW_HARD_LIMIT: Status.LIMIT_HARD,
+        RefusalReason.DAILY_DOSE_ABOVE_HARD_LIMIT: Status.LIMIT_HARD,
+        RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT: Status.LIMIT_HARD,
+        RefusalReason.SILENCE_TOO_LONG: Status.LIMIT_HARD,
+        RefusalReason.WARNINGS_NOT_ACCEPTED: Status.LIMIT_SOFT,
+        RefusalReason.DRUG_MISMATCH: Status.BINDING,
+        RefusalReason.CONCENTRATION_MISMATCH: Status.BINDING,
+        RefusalReason.RESERVOIR_GENERATION_MISMATCH: Status.BINDING,
+        RefusalReason.BASE_CHANGED: Status.STALE_BASE,
+        RefusalReason.TOKEN_WRONG: Status.TOKEN,
+        RefusalReason.PROPOSAL_EXPIRED: Status.EXPIRED,
+        RefusalReason.PROPOSAL_VOIDED: Status.EXPIRED,
+        RefusalReason.OPERATION_CONFLICT: Status.CONFLICT,
+        RefusalReason.OPERATION_FORGOTTEN: Status.FORGOTTEN,
+        RefusalReason.LEDGER_FULL: Status.LEDGER_FULL,
+        RefusalReason.NO_PROPOSAL: Status.STATE,
+        RefusalReason.NOT_STOPPED: Status.STATE,
+        RefusalReason.RESERVOIR_EMPTY: Status.STATE,
+        RefusalReason.SAFE_STATE: Status.STATE,
+        RefusalReason.END_OF_SERVICE: Status.STATE,
+        RefusalReason.NO_SUCH_ALARM: Status.STATE,
+        RefusalReason.MEMORY_UNRELIABLE: Status.MEMORY,
+    }
+)
+"""The status class of each detailed reason: what a ``Refusal`` of that reason carries in its header."""
+
 _SPACED = (0x01, 0x0E, 0x32, 0x3D, 0x54, 0x5B, 0x67, 0x68, 0x97, 0x98, 0xA4, 0xAB, 0xC2, 0xCD, 0xF1, 0xFE)
 """The extended Hamming [8,4,4] code moved by 1: sixteen bytes, pairwise distance 4, none of them 0x00 or 0xFF.
 
