@@ -230,7 +230,12 @@ class ManualClock(_Jumps):
         if self._now_ms >= deadline_link_ms:
             return
         woken: Future[None] = asyncio.get_running_loop().create_future()
-        cancel = self.call_at(deadline_link_ms, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        cancel = self.call_at(deadline_link_ms, wake)
         try:
             await woken
         finally:

@@ -143,7 +143,7 @@ class Quantity:
         return f"{type(self).__name__}({self._count})"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._count == self._count  # type: ignore[attr-defined]
+        return type(other) is type(self) and other._count == self._count
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self._count))
