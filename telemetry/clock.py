@@ -38,6 +38,18 @@ def span_ms(*, days: int = 0, hours: int = 0, minutes: int = 0, seconds: int = 0
     return days * MS_PER_DAY + hours * MS_PER_HOUR + minutes * MS_PER_MINUTE + seconds * MS_PER_SECOND + ms
 
 
+async def pause_host_ms(ms: int) -> None:
+    """Wait in host time, whatever clock a device runs on: for what is outside every simulation (a file lock)."""
+    import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
+
+    await asyncio.sleep(ms / MS_PER_SECOND)
+
+
+def host_utc_s() -> int:
+    """The host's calendar, in whole seconds since 1970-01-01 UTC."""
+    return time.time_ns() // (_NS_PER_MS * MS_PER_SECOND)
+
+
 class Clock(Protocol):
     """Two readings and two ways to wait. All times are milliseconds."""
 

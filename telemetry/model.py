@@ -117,7 +117,6 @@ class LogCode(StrEnum):
 class Verdict(StrEnum):
     """What the pump's ledger says of one operation. It never says *uncertain*; only a driver can be (trust.md 4.6)."""
 
-    PENDING = "pending"
     APPLIED = "applied"
     REFUSED = "refused"
     NEVER = "never"

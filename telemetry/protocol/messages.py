@@ -307,6 +307,7 @@ class Identity(Message):
     path_volume_nl: int
     drug: Drug
     activated_ago_s: int
+    now_s: int
     epoch_utc_s: int
     simulated: bool
     alarm_sequence: int = 0
