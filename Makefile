@@ -53,7 +53,7 @@ run: $(VENV)/.run-ready ## serve a virtual pump on a pseudo-terminal and a TCP p
 test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, the suite on the built wheel
 	@mkdir -p build
 	$(BIN)/pytest --cov --cov-report=term --junitxml=build/junit.xml
-	$(BIN)/python tools/trace.py --junit build/junit.xml --output build/trace.md
+	$(BIN)/python tools/trace.py --brief --junit build/junit.xml --output build/trace.md
 	tools/test_wheel.sh "$(BIN)/python"
 
 .PHONY: lint
