@@ -258,4 +258,4 @@ class ManualClock(_Jumps):
             at_ms, _, callback = heapq.heappop(self._timers)
             self._now_ms = max(self._now_ms, at_ms)
             callback()
-        self._now_ms = now_ms
+        self._now_ms = max(self._now_ms, now_ms)
