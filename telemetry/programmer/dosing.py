@@ -1,0 +1,470 @@
+"""Therapy changes with three outcomes: applied, refused, unknown — never a fourth (trust.md 5).
+
+Stage → read back and compare every field with the intent → show a person the pump's own numbers → COMMIT. The
+journal is on the disk before each frame that matters. After a lost verdict the driver asks the pump at once, in a
+new session, what became of the operation; when it cannot, nothing more is dosed until it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from telemetry.errors import LinkError, OutcomeUnknown, PeerError, Refused, SecurityError, UsageError
+from telemetry.model import Change, OperationKind, PumpMode, TherapyState, Verdict
+from telemetry.programmer.connection import Lost
+from telemetry.programmer.journal import JournalEntry, Stage, acked_through, moved_to, next_counter, unresolved
+from telemetry.programmer.records import Outcome, Proposal, explain_refusal, stopped_state, therapy_state
+from telemetry.protocol.codec import decode_record, encode_record
+from telemetry.protocol.messages import (
+    Abort,
+    Begin,
+    Begun,
+    Commit,
+    ProgramImage,
+    Query,
+    ReadBack,
+    ReadStatus,
+    Refusal,
+    SetRate,
+    Staged,
+    Stop,
+    VerdictReport,
+    Verify,
+    Write,
+    Written,
+)
+from telemetry.protocol.messages import Status as StatusMessage
+from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_WRITE
+from telemetry.units import MS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from telemetry.clock import Clock
+    from telemetry.model import StopReason, Warn
+    from telemetry.programmer.connection import PumpConnection
+    from telemetry.programmer.journal import Journal, JournalStore
+    from telemetry.protocol.messages import AcceptPayload, Message
+
+    Confirm = Callable[[Proposal], Awaitable[bool]]
+
+_COUNTER_BYTES = 8
+_NONCE_BYTES = 8
+_TOKEN_MARGIN_MS = 2_000
+_ALL_ONES_32 = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is to be committed: the image, what therapy it makes, and the words for the journal.
+
+    ``short`` says that the image may travel inside SET_RATE instead of BEGIN and WRITE.
+    """
+
+    kind: OperationKind
+    image: bytes
+    after: TherapyState
+    words: str
+    short: ProgramImage | None = None
+
+
+class IntentMaker(Protocol):
+    """Makes the intent against what the pump says now (its concentration, its program)."""
+
+    def __call__(self, status: StatusMessage) -> Intent: ...
+
+
+class Dosing:
+    """The one place from which therapy-changing requests leave."""
+
+    def __init__(
+        self,
+        connection: PumpConnection,
+        *,
+        clock: Clock,
+        journals: JournalStore,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._journals = journals
+        self._entropy = entropy
+        self.resolved: list[Outcome] = []
+        """Outcomes of earlier operations that this programmer has found out, oldest first."""
+
+    async def contact(self) -> AcceptPayload:
+        """Open link and session; the first request of a new session asks for every outcome still unknown."""
+        if self._connection.session_open and self._connection.accept is not None:
+            return self._connection.accept
+        accept = await self._connection.open()
+        journal = self._journal(accept)
+        for entry in unresolved(journal):
+            await self._resolve(journal, entry)
+        return accept
+
+    async def read(self, message: Message) -> Message:
+        """Send a request that changes nothing; opens a new session once when an old one turns out to be gone."""
+        reused = self._connection.session_open
+        await self.contact()
+        answer = await self._connection.exchange(message)
+        if isinstance(answer, Lost) and reused:
+            await self.contact()
+            answer = await self._connection.exchange(message)
+        if isinstance(answer, Lost):
+            raise answer.error
+        if isinstance(answer, Refusal):
+            raise explain_refusal(answer)
+        return answer
+
+    async def change(self, make: IntentMaker, accept: Collection[Warn], confirm: Confirm | None) -> Change:
+        """Carry one therapy change through; returns the ``Change`` or raises one of the other three outcomes."""
+        try:
+            status = await self._read_status()
+            journal = await self._dosing_journal()
+            approved: Proposal | None = None
+            while True:
+                intent = make(status)
+                entry, staged = await self._stage(journal, status, intent)
+                staged_at_ms = self._clock.link_ms()
+                proposal = _proposal(status, intent, staged)
+                await self._check_warnings(journal, entry, staged, accept)
+                if confirm is None or proposal == approved:
+                    break
+                if not await confirm(proposal):
+                    await self._abandon(journal, entry, "declined")
+                    raise Refused("declined", "not confirmed; nothing was changed", transaction=entry.op_id)
+                if self._still_open(staged, staged_at_ms):
+                    break
+                await self._abandon(journal, entry, "the proposal expired while it was being read")
+                approved = proposal
+                status = await self._read_status()
+        except PeerError as error:
+            raise LinkError(f"{error}; nothing was changed") from error
+        return await self._commit(journal, entry, staged, intent, therapy_state(status))
+
+    async def stop(self, reason: StopReason) -> Change:
+        """Stop delivery in one step; allowed whatever is unknown, and repeated with the same identity if need be."""
+        try:
+            before = therapy_state(await self._read_status())
+            accept = await self.contact()
+        except PeerError as error:
+            raise LinkError(f"{error}; the pump was not stopped") from error
+        journal = self._journal(accept)
+        entry, acked = await self._take_number(
+            journal, accept, OperationKind.STOP, f"stop ({reason.value})", b"", Stage.SENT
+        )
+        message = Stop(op_id=bytes.fromhex(entry.op_id), acked_through=acked, reason=reason)
+        answer = await self._connection.exchange(message)
+        if isinstance(answer, Lost):
+            answer = await self._again(message)
+        outcome = self._book(journal, entry, answer)
+        return Change(
+            entry.op_id, OperationKind.STOP, before, stopped_state(before), _applied_at(outcome), warnings=()
+        )
+
+    async def outcome(self, transaction: str) -> Outcome:
+        """Ask the pump what became of an operation, and book the answer. Raises ``UsageError`` for no operation id."""
+        op_id = _op_id(transaction)
+        accept = await self.contact()
+        journal = self._journal(accept)
+        known = next((entry for entry in journal.entries() if entry.op_id == transaction), None)
+        answer = await self._connection.exchange(Query(op_id=op_id))
+        if isinstance(answer, Lost):
+            raise OutcomeUnknown(transaction) from answer.error
+        if isinstance(answer, Refusal):
+            raise explain_refusal(answer, transaction)
+        if not isinstance(answer, VerdictReport):
+            raise LinkError(f"the pump answered {type(answer).__name__} to a query")
+        outcome = _outcome(transaction, answer)
+        if known is not None and known.stage is Stage.SENT:
+            self._note(journal, known, outcome)
+        return outcome
+
+    async def settle(self, transaction: str, note: str) -> None:
+        """Close an operation that the pump has forgotten, by a person's decision with its reason.
+
+        Raises ``UsageError`` when the operation is not open in the journal or no reason is given.
+        """
+        if not note.strip():
+            raise UsageError("note: say what was decided and by whom; both hypotheses stay in the journal")
+        journal = self._journal(await self.contact())
+        entry = next((entry for entry in unresolved(journal) if entry.op_id == transaction), None)
+        if entry is None:
+            raise UsageError(f"transaction: {transaction!r} is not an operation whose outcome is unknown")
+        journal.record(moved_to(entry, Stage.SETTLED, note))
+
+    def _journal(self, accept: AcceptPayload) -> Journal:
+        return self._journals.journal(accept.pump_id, self._connection.slot)
+
+    async def _read_status(self) -> StatusMessage:
+        answer = await self.read(ReadStatus())
+        if not isinstance(answer, StatusMessage):
+            raise LinkError(f"the pump answered {type(answer).__name__} to a request for its status")
+        return answer
+
+    async def _dosing_journal(self) -> Journal:
+        """The journal, once nothing in it is unknown: no new dose leaves before (INV-22)."""
+        journal = self._journal(await self.contact())
+        for entry in unresolved(journal):
+            outcome = await self._resolve(journal, entry)
+            if outcome is None or not outcome.certain:
+                raise OutcomeUnknown(
+                    entry.op_id,
+                    f"operation {entry.op_id} ({entry.intent}) was sent and the pump has no record of its outcome "
+                    f"any more: read the pump's log, decide, and settle it before any new change",
+                )
+        return journal
+
+    async def _resolve(self, journal: Journal, entry: JournalEntry) -> Outcome | None:
+        answer = await self._connection.exchange(Query(op_id=bytes.fromhex(entry.op_id)))
+        if isinstance(answer, Lost):
+            raise answer.error
+        if not isinstance(answer, VerdictReport):
+            return None
+        outcome = _outcome(entry.op_id, answer)
+        self._note(journal, entry, outcome)
+        return outcome
+
+    def _note(self, journal: Journal, entry: JournalEntry, outcome: Outcome) -> None:
+        if not outcome.certain:
+            return
+        applied = outcome.verdict is Verdict.APPLIED
+        journal.record(moved_to(entry, Stage.APPLIED if applied else Stage.REFUSED, outcome.verdict.value))
+        self.resolved.append(outcome)
+
+    async def _take_number(  # noqa: PLR0913 - the parts of a journal line
+        self,
+        journal: Journal,
+        accept: AcceptPayload,
+        kind: OperationKind,
+        words: str,
+        digest: bytes,
+        stage: Stage,
+    ) -> tuple[JournalEntry, int]:
+        """Give the operation its identity and write it down; returns the line and ``acked_through``."""
+        async with journal.locked():
+            counter = next_counter(journal, accept.last_operation_counter)
+            op_id = counter.to_bytes(_COUNTER_BYTES, "little") + self._entropy(_NONCE_BYTES)
+            entry = JournalEntry(op_id.hex(), counter, kind.value, words, digest.hex(), stage)
+            acked = acked_through(journal, counter)
+            journal.record(entry)
+        return entry, acked
+
+    async def _stage(self, journal: Journal, status: StatusMessage, intent: Intent) -> tuple[JournalEntry, Staged]:
+        accept = await self.contact()
+        digest = hashlib.sha256(intent.image).digest()
+        entry, acked = await self._take_number(journal, accept, intent.kind, intent.words, digest, Stage.PENDING)
+        op_id = bytes.fromhex(entry.op_id)
+        try:
+            if intent.short is not None:
+                image = intent.short
+                answer = await self._ask(
+                    SetRate(
+                        op_id=op_id,
+                        acked_through=acked,
+                        base_sequence=status.program_sequence,
+                        base_digest=status.program_digest,
+                        drug=image.drug,
+                        concentration_ng_per_ml=image.concentration_ng_per_ml,
+                        reservoir_generation=image.reservoir_generation,
+                        rate_nl_per_day=image.rate_nl_per_day,
+                        dose_ng_per_day=image.dose_ng_per_day,
+                    )
+                )
+                read_back = b""
+            else:
+                await self._send_image(op_id, acked, status, intent, digest)
+                answer, read_back = await self._read_back()
+        except (LinkError, PeerError, Refused) as error:
+            journal.record(moved_to(entry, Stage.ABANDONED, str(error)))
+            raise
+        if not isinstance(answer, Staged):
+            journal.record(moved_to(entry, Stage.ABANDONED, "no read-back"))
+            raise LinkError(f"the pump answered {type(answer).__name__} where its read-back was due")
+        await self._compare(journal, entry, intent, read_back + answer.image, answer, digest)
+        return entry, answer
+
+    async def _send_image(
+        self, op_id: bytes, acked: int, status: StatusMessage, intent: Intent, digest: bytes
+    ) -> None:
+        begun = await self._ask(
+            Begin(
+                op_id=op_id,
+                acked_through=acked,
+                base_sequence=status.program_sequence,
+                base_digest=status.program_digest,
+                kind=intent.kind,
+                schema=IMAGE_SCHEMA,
+                total_length=len(intent.image),
+                image_digest=digest,
+            )
+        )
+        if not isinstance(begun, Begun):
+            raise LinkError(f"the pump answered {type(begun).__name__} where the transaction should have opened")
+        for offset in range(0, len(intent.image), MAX_WRITE):
+            part = intent.image[offset : offset + MAX_WRITE]
+            written = await self._ask(Write(offset=offset, data=part))
+            if not isinstance(written, Written) or written.next_offset != offset + len(part):
+                raise LinkError(f"the pump answered {written!r} to the image part at byte {offset}")
+
+    async def _read_back(self) -> tuple[Message, bytes]:
+        parts = b""
+        for part in range(256):
+            answer = await self._ask(Verify(part=part))
+            if not isinstance(answer, ReadBack):
+                return answer, parts
+            parts += answer.image
+        raise LinkError("the pump's read-back does not end")
+
+    async def _ask(self, message: Message) -> Message:
+        answer = await self._connection.exchange(message)
+        if isinstance(answer, Lost):
+            raise answer.error if isinstance(answer.error, LinkError) else LinkError(str(answer.error))
+        if isinstance(answer, Refusal):
+            raise explain_refusal(answer)
+        return answer
+
+    async def _compare(  # noqa: PLR0913 - what was wanted and what was read back
+        self,
+        journal: Journal,
+        entry: JournalEntry,
+        intent: Intent,
+        image: bytes,
+        staged: Staged,
+        digest: bytes,
+    ) -> None:
+        """Decode the read-back on our own and hold it against the intent, field by field (trust.md 5.2)."""
+        if intent.kind is OperationKind.RESUME:
+            same = image == intent.image
+        else:
+            same = decode_record("program_image", image) == decode_record("program_image", intent.image)
+        if same and staged.image_digest == digest:
+            return
+        await self._abandon(journal, entry, "the read-back differs from what was sent")
+        raise Refused(
+            "image_digest_mismatch",
+            "the pump read back another program than was sent; nothing was changed",
+            transaction=entry.op_id,
+        )
+
+    async def _check_warnings(
+        self, journal: Journal, entry: JournalEntry, staged: Staged, accept: Collection[Warn]
+    ) -> None:
+        missing = tuple(warning.value for warning in staged.warnings if warning not in accept)
+        if not missing:
+            return
+        await self._abandon(journal, entry, "warnings not accepted")
+        raise Refused(
+            "warnings_not_accepted",
+            f"the change is beyond soft limits ({', '.join(missing)}); accept each by name if it is meant",
+            warnings=missing,
+            status="limit_soft",
+            transaction=entry.op_id,
+        )
+
+    def _still_open(self, staged: Staged, staged_at_ms: int) -> bool:
+        age_ms = self._clock.link_ms() - staged_at_ms
+        return self._connection.session_open and age_ms < staged.ttl_s * MS_PER_SECOND - _TOKEN_MARGIN_MS
+
+    async def _abandon(self, journal: Journal, entry: JournalEntry, note: str) -> None:
+        """Let go of a proposal. A lost ABORT is harmless: COMMIT was not sent, and the token dies by itself."""
+        journal.record(moved_to(entry, Stage.ABANDONED, note))
+        if self._connection.session_open:
+            await self._connection.exchange(Abort(op_id=bytes.fromhex(entry.op_id)))
+
+    async def _commit(
+        self, journal: Journal, entry: JournalEntry, staged: Staged, intent: Intent, before: TherapyState
+    ) -> Change:
+        entry = moved_to(entry, Stage.SENT)
+        journal.record(entry)
+        answer = await self._connection.exchange(
+            Commit(
+                op_id=bytes.fromhex(entry.op_id),
+                token=staged.token,
+                image_digest=staged.image_digest,
+                accepted_warnings=staged.warnings,
+            )
+        )
+        if isinstance(answer, Lost) and not answer.sent:
+            journal.record(moved_to(entry, Stage.ABANDONED, "COMMIT was never sent"))
+            raise LinkError(f"{answer.error}; nothing was changed") from answer.error
+        if isinstance(answer, Lost):
+            answer = await self._again(Query(op_id=bytes.fromhex(entry.op_id)))
+        outcome = self._book(journal, entry, answer)
+        return Change(entry.op_id, intent.kind, before, intent.after, _applied_at(outcome), staged.warnings)
+
+    async def _again(self, message: Message) -> Message | Lost:
+        """One more try in a new session, with a message that is safe to repeat."""
+        try:
+            await self._connection.open()
+        except (LinkError, PeerError, SecurityError) as error:
+            return Lost(error, sent=True)
+        return await self._connection.exchange(message)
+
+    def _book(self, journal: Journal, entry: JournalEntry, answer: Message | Lost) -> Outcome:
+        """Write the verdict down; raises ``Refused`` or ``OutcomeUnknown`` unless it is *applied*."""
+        if isinstance(answer, Lost):
+            raise OutcomeUnknown(entry.op_id) from answer.error
+        if isinstance(answer, Refusal):
+            journal.record(moved_to(entry, Stage.REFUSED, answer.status.value))
+            raise explain_refusal(answer, entry.op_id)
+        if not isinstance(answer, VerdictReport) or answer.op_id.hex() != entry.op_id:
+            raise OutcomeUnknown(entry.op_id)
+        outcome = _outcome(entry.op_id, answer)
+        if outcome.verdict is Verdict.FORGOTTEN:
+            raise OutcomeUnknown(entry.op_id)
+        if outcome.verdict is not Verdict.APPLIED:
+            reason = outcome.reason.value if outcome.reason is not None else outcome.verdict.value
+            journal.record(moved_to(entry, Stage.REFUSED, reason))
+            raise Refused(reason, f"not applied: {reason.replace('_', ' ')}", transaction=entry.op_id)
+        journal.record(moved_to(entry, Stage.APPLIED))
+        return outcome
+
+
+def program_intent(image: ProgramImage, words: str) -> Intent:
+    """The intent of a program; a simple continuous one fits into SET_RATE."""
+    after = TherapyState(
+        image.mode, image.rate_nl_per_day, image.dose_ng_per_day, image.concentration_ng_per_ml
+    )
+    short = image if image.mode is PumpMode.SIMPLE_CONTINUOUS else None
+    return Intent(OperationKind.PROGRAM, encode_record("program_image", image), after, words, short)
+
+
+def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal:
+    return Proposal(
+        operation=intent.kind,
+        before=therapy_state(status),
+        after=intent.after,
+        dose_24h_ng=staged.dose_24h_ng,
+        volume_24h_nl=staged.volume_24h_nl,
+        peak_nl_per_day=staged.peak_nl_per_day,
+        lowest_nl_per_day=staged.lowest_nl_per_day,
+        change_ppm=staged.change_ppm,
+        empty_in_s=None if staged.empty_in_s == _ALL_ONES_32 else staged.empty_in_s,
+        warnings=staged.warnings,
+    )
+
+
+def _outcome(transaction: str, report: VerdictReport) -> Outcome:
+    applied = report.verdict is Verdict.APPLIED
+    return Outcome(
+        transaction, report.verdict, report.reason, report.effective_s * MS_PER_SECOND if applied else None
+    )
+
+
+def _applied_at(outcome: Outcome) -> int:
+    if outcome.applied_at_ms is None:
+        raise OutcomeUnknown(outcome.transaction)
+    return outcome.applied_at_ms
+
+
+def _op_id(transaction: str) -> bytes:
+    try:
+        op_id = bytes.fromhex(transaction)
+    except ValueError:
+        op_id = b""
+    if len(op_id) != _COUNTER_BYTES + _NONCE_BYTES:
+        raise UsageError(f"transaction: {transaction!r} is no operation id (32 hexadecimal digits)")
+    return op_id
