@@ -61,6 +61,7 @@ class PumpConnection:
         entropy: Callable[[int], bytes],
         utc_s: Callable[[], int],
         emergency: bool = False,
+        test_devices_only: bool = True,
         tap: Callable[[str, Frame, Message | None], None] | None = None,
     ) -> None:
         self._opener = opener
@@ -70,6 +71,7 @@ class PumpConnection:
         self._entropy = entropy
         self._utc_s = utc_s
         self._emergency = emergency
+        self._test_devices_only = test_devices_only
         self._tap = tap
         self._link: FrameLink | None = None
         self._lost_reason: LinkClosedError | None = None
