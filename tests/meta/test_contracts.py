@@ -1,0 +1,112 @@
+"""The import contracts bite: each rule of the house is broken once, in a model of it, and its contract says so."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+# A module on every floor, with the imports that the contracts make room for.
+HOUSE = {
+    "__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from telemetry.sim.pump import battery\n",
+    "__main__": "from telemetry.cli import main\n",
+    "cli/__init__": "import telemetry.programmer, telemetry.sim.endpoint\nmain = None\n",
+    "clock": "import asyncio, time\nimport telemetry.units\n",
+    "errors": "",
+    "link": "import telemetry.clock, telemetry.protocol.codec, telemetry.transport.memory\n",
+    "model": "import telemetry.units\n",
+    "programmer/__init__": "import telemetry.link\n",
+    "protocol/__init__": "",
+    "protocol/codec": "import telemetry.model, telemetry.protocol.layouts\n",
+    "protocol/layouts": "import construct\n",
+    "protocol/primitives": "from cryptography.hazmat.primitives import hashes\n",
+    "sim/__init__": "",
+    "sim/endpoint": "import telemetry.link, telemetry.sim.pump.battery\n",
+    "sim/pump/__init__": "",
+    "sim/pump/battery": "import telemetry.model, telemetry.units\n",
+    "transport/__init__": "",
+    "transport/ble": "import bleak, bumble.hci\n",
+    "transport/memory": "import asyncio\nimport telemetry.clock, telemetry.errors\n",
+    "transport/serialport": "import serial\n",
+    "units": "import dataclasses\n",
+}
+
+
+def broken_contracts(place: Path, module: str = "", line: str = "") -> list[str]:
+    """Build the house, add one import to it, and name the contracts that it breaks."""
+    for name, text in HOUSE.items():
+        path = place / "telemetry" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if module:
+        path = place / "telemetry" / f"{module}.py"
+        path.write_text(f"{HOUSE.get(module, '')}{line}\n", encoding="utf-8")
+    shutil.copy(PYPROJECT, place)
+    done = subprocess.run(
+        [sys.executable, "-c", LINT, "--no-cache", "--no-logo"],
+        cwd=place,
+        env={"PYTHONPATH": str(place), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert re.search(r"Contracts: \d+ kept, \d+ broken\.", done.stdout), done.stdout + done.stderr
+    return [name.strip() for name in re.findall(r"^(.+?) BROKEN", done.stdout, flags=re.MULTILINE)]
+
+
+HOUSE_RULE = "The house: every floor imports downwards only, siblings never import each other"
+PURE = "The protocol and the pump do no I/O, read no clock and draw no randomness"
+WIRE_BLIND = "The pump never sees the wire, and nothing else of the simulator"
+BLIND_TRANSPORTS = "Transports know no frames and no pump: errors, clock and units only"
+FOUNDATIONS = "units and errors need nothing but the standard library"
+VOCABULARY = "The shared vocabulary and the clock know nothing of the layers that use them"
+
+
+@pytest.mark.real
+def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
+    assert broken_contracts(tmp_path) == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    # An import breaks every contract on whose way it lies: transports use the clock, so what it loads, they load.
+    [
+        ("programmer/__init__", "import telemetry.sim.endpoint", {HOUSE_RULE}),
+        ("sim/endpoint", "import telemetry.programmer", {HOUSE_RULE}),
+        ("link", "import telemetry.programmer", {HOUSE_RULE}),
+        ("clock", "import telemetry.model", {HOUSE_RULE, BLIND_TRANSPORTS}),
+        ("model", "import telemetry.protocol.codec", {HOUSE_RULE, VOCABULARY, WIRE_BLIND}),
+        ("transport/memory", "import telemetry.protocol.codec", {HOUSE_RULE, BLIND_TRANSPORTS}),
+        ("transport/memory", "import telemetry.model", {BLIND_TRANSPORTS}),
+        ("protocol/codec", "import telemetry.transport.memory", {HOUSE_RULE, PURE}),
+        ("protocol/codec", "import telemetry.clock", {PURE}),
+        ("protocol/codec", "import time", {PURE}),
+        ("protocol/codec", "from random import random", {PURE}),
+        ("sim/pump/battery", "import asyncio", {PURE}),
+        ("sim/pump/battery", "def f():\n  import socket", {PURE}),
+        ("sim/pump/battery", "import telemetry.sim.endpoint", {WIRE_BLIND, PURE}),
+        ("sim/pump/battery", "import telemetry.protocol.codec", {WIRE_BLIND}),
+        ("units", "import msgspec", {FOUNDATIONS}),
+        ("units", "import telemetry.model", {HOUSE_RULE, FOUNDATIONS, BLIND_TRANSPORTS}),
+        ("protocol/codec", "import construct", {"construct has one home: the wire layouts"}),
+        (
+            "programmer/__init__",
+            "from cryptography import hazmat",
+            {"cryptography has one home: the primitives of the secure channel"},
+        ),
+        ("cli/__init__", "import serial.tools", {"pyserial has one home: the serial port"}),
+        ("sim/endpoint", "import bleak", {"bleak, bumble and aiomqtt live in the transports"}),
+        ("attic", "", {HOUSE_RULE}),
+    ],
+)
+def test_a_broken_rule_is_named(tmp_path: Path, module: str, line: str, broken: set[str]) -> None:
+    assert set(broken_contracts(tmp_path, module, line)) == broken
