@@ -20,7 +20,7 @@ class VirtualLaneError(RuntimeError):
     """The virtual lane was asked for something that only the host can give."""
 
 
-class VirtualDeadlock(VirtualLaneError):  # noqa: N818 - a deadlock is what it is; "Error" would say less
+class VirtualDeadlock(VirtualLaneError):
     """Nothing is ready and nothing can become ready."""
 
 
