@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.support.virtual_loop import REFUSED_METHODS, VirtualDeadlock, VirtualLaneError, VirtualLoop
@@ -250,6 +251,11 @@ def test_a_hanging_test_is_ended(pytester: pytest.Pytester) -> None:
     )
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*Timeout (>0.2s) from pytest-timeout*"])
+
+
+def test_a_red_run_of_a_property_is_red_again() -> None:
+    profile = hypothesis.settings.get_profile("ci")
+    assert (profile.derandomize, profile.database, profile.deadline) == (True, None, None)
 
 
 @pytest.fixture
