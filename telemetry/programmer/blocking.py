@@ -136,9 +136,7 @@ class BlockingProgrammer:
         """Change to this therapy."""
         return self._run(self._programmer.program(therapy, accept=accept, confirm=_asked(confirm)))
 
-    def resume(
-        self, *, accept: Iterable[Warn | str] = (), confirm: Callable[[Proposal], bool] | None = None
-    ) -> Change:
+    def resume(self, *, accept: Iterable[Warn | str] = (), confirm: Callable[[Proposal], bool] | None = None) -> Change:
         """Start the committed program again."""
         return self._run(self._programmer.resume(accept=accept, confirm=_asked(confirm)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from telemetry.errors import LinkError, UsageError
-from telemetry.model import OperationKind, PumpMode, Role, StopReason, Therapy, TherapyState, Warn
+from telemetry.model import LogReport, OperationKind, PumpMode, Role, StopReason, Therapy, TherapyState, Warn
 from telemetry.programmer import records
 from telemetry.programmer.dosing import Dosing, Intent, program_intent
 from telemetry.protocol import messages as wire
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         Change,
         Identity,
         LogRecord,
-        LogReport,
         ProgramReport,
         PumpLimits,
         PumpStatus,
@@ -120,9 +119,7 @@ class Programmer:
                 first = max(since, page.oldest_sequence)
                 progress(len(collected), max(0, page.newest_sequence - first + 1))
             if not page.records or collected[-1].sequence >= page.newest_sequence:
-                return records.LogReport(
-                    tuple(collected), page.oldest_sequence, page.newest_sequence, page.overwritten
-                )
+                return LogReport(tuple(collected), page.oldest_sequence, page.newest_sequence, page.overwritten)
 
     async def set_rate(
         self,

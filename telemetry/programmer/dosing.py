@@ -160,9 +160,7 @@ class Dosing:
         if isinstance(answer, Lost):
             answer = await self._again(message)
         outcome = self._book(journal, entry, answer)
-        return Change(
-            entry.op_id, OperationKind.STOP, before, stopped_state(before), _applied_at(outcome), warnings=()
-        )
+        return Change(entry.op_id, OperationKind.STOP, before, stopped_state(before), _applied_at(outcome), warnings=())
 
     async def outcome(self, transaction: str) -> Outcome:
         """Ask the pump what became of an operation, and book the answer. Raises ``UsageError`` for no operation id."""
@@ -286,9 +284,7 @@ class Dosing:
         await self._compare(journal, entry, intent, read_back + answer.image, answer, digest)
         return entry, answer
 
-    async def _send_image(
-        self, op_id: bytes, acked: int, status: StatusMessage, intent: Intent, digest: bytes
-    ) -> None:
+    async def _send_image(self, op_id: bytes, acked: int, status: StatusMessage, intent: Intent, digest: bytes) -> None:
         begun = await self._ask(
             Begin(
                 op_id=op_id,
@@ -425,9 +421,7 @@ class Dosing:
 
 def program_intent(image: ProgramImage, words: str) -> Intent:
     """The intent of a program; a simple continuous one fits into SET_RATE."""
-    after = TherapyState(
-        image.mode, image.rate_nl_per_day, image.dose_ng_per_day, image.concentration_ng_per_ml
-    )
+    after = TherapyState(image.mode, image.rate_nl_per_day, image.dose_ng_per_day, image.concentration_ng_per_ml)
     short = image if image.mode is PumpMode.SIMPLE_CONTINUOUS else None
     return Intent(OperationKind.PROGRAM, encode_record("program_image", image), after, words, short)
 
@@ -449,9 +443,7 @@ def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal
 
 def _outcome(transaction: str, report: VerdictReport) -> Outcome:
     applied = report.verdict is Verdict.APPLIED
-    return Outcome(
-        transaction, report.verdict, report.reason, report.effective_s * MS_PER_SECOND if applied else None
-    )
+    return Outcome(transaction, report.verdict, report.reason, report.effective_s * MS_PER_SECOND if applied else None)
 
 
 def _applied_at(outcome: Outcome) -> int:

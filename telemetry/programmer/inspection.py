@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 from telemetry.errors import BadFrame, BadPayload
 from telemetry.protocol.codec import decode
-from telemetry.protocol.frame import decode_frame, decode_stream_unit
+from telemetry.protocol.frame import Frame, StreamDecoder, decode_frame
 from telemetry.protocol.wire import FrameType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telemetry.protocol.frame import Frame
     from telemetry.protocol.messages import Message
 
-_DELIMITER = 0
+_DELIMITER = b"\0"
 _TELEMETER = (FrameType.TELEMETER_REQ, FrameType.TELEMETER_RSP, FrameType.TELEMETER_EVENT)
 
 
@@ -73,9 +72,9 @@ def _plain(value: object) -> object:
 
 def _frame(data: bytes) -> Frame | None:
     """The frame in one unit of a link: bare on datagrams, between zero bytes on streams."""
+    if data[-1:] == _DELIMITER:
+        return next((item for item in StreamDecoder().feed(data) if isinstance(item, Frame)), None)
     try:
-        if data[:1] == bytes([_DELIMITER]) or data[-1:] == bytes([_DELIMITER]):
-            return decode_stream_unit(data)
         return decode_frame(data)
     except BadFrame:
         return None

@@ -1,0 +1,185 @@
+"""What the device says, as messages of the wire: pure translation, no decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from telemetry.model import RefusalReason, Warn
+from telemetry.protocol import messages as wire
+from telemetry.protocol.wire import MAX_ALARM_RECORDS, REASON_STATUS
+from telemetry.units import MS_PER_SECOND
+
+if TYPE_CHECKING:
+    from telemetry.errors import Refused
+    from telemetry.model import Alarm, Identity, LogReport, ProgramReport, PumpLimits, PumpStatus
+    from telemetry.sim.pump.ledger import OperationRecord
+
+FIRMWARE = 0x0001_0000
+"""Version 1.0 of the simulated firmware: major in the high half, minor in the low."""
+
+
+def identity(who: Identity, now_ms: int) -> wire.Identity:
+    """Who the pump is; ``now_ms`` is pump time."""
+    return wire.Identity(
+        model=who.model,
+        serial=who.serial,
+        pump_id=who.pump_id,
+        firmware=who.firmware,
+        reservoir_capacity_nl=who.reservoir_capacity_nl,
+        path_volume_nl=who.path_volume_nl,
+        drug=who.drug,
+        activated_ago_s=(now_ms - who.activated_ms) // MS_PER_SECOND,
+        now_s=now_ms // MS_PER_SECOND,
+        epoch_utc_s=who.epoch_utc_s,
+        simulated=who.simulated,
+    )
+
+
+def status(now: PumpStatus) -> wire.Status:
+    """What the pump believes."""
+    return wire.Status(
+        mode=now.mode,
+        rate_nl_per_day=now.rate_nl_per_day,
+        dose_ng_per_day=now.dose_ng_per_day,
+        concentration_ng_per_ml=now.concentration_ng_per_ml,
+        drug=now.drug,
+        reservoir_nl=now.reservoir_nl,
+        reservoir_generation=now.reservoir_generation,
+        battery_percent=now.battery_percent,
+        replace_by_s=now.replace_by_ms // MS_PER_SECOND,
+        low_reservoir_at_s=_seconds(now.low_reservoir_at_ms),
+        alarms=now.alarms,
+        program_sequence=now.program_sequence,
+        program_digest=now.program_digest,
+        boot_epoch=now.boot_epoch,
+        now_s=now.now_ms // MS_PER_SECOND,
+        clock_utc_s=now.clock_utc_s,
+        stopped_since_s=_seconds(now.stopped_since_ms),
+    )
+
+
+def program(report: ProgramReport) -> wire.ProgramReport:
+    """The committed program."""
+    committed = report.program
+    return wire.ProgramReport(
+        mode=committed.mode,
+        rate_nl_per_day=committed.rate_nl_per_day,
+        dose_ng_per_day=committed.dose_ng_per_day,
+        concentration_ng_per_ml=committed.concentration_ng_per_ml,
+        drug=committed.drug,
+        reservoir_generation=committed.reservoir_generation,
+        program_sequence=report.program_sequence,
+        program_digest=report.program_digest,
+        stopped=report.stopped,
+    )
+
+
+def alarms(present: tuple[Alarm, ...]) -> wire.AlarmReport:
+    """The alarms, at most as many as a report holds; the device gives the most important first."""
+    return wire.AlarmReport(
+        alarms=tuple(
+            wire.AlarmRecord(
+                kind=alarm.kind,
+                alarm_class=alarm.alarm_class,
+                priority=alarm.priority,
+                condition_present=alarm.condition_present,
+                signal=alarm.signal,
+                enabled=alarm.enabled,
+                since_s=alarm.since_ms // MS_PER_SECOND,
+                count=alarm.count,
+                silenced_until_s=_seconds(alarm.silenced_until_ms),
+            )
+            for alarm in present[:MAX_ALARM_RECORDS]
+        )
+    )
+
+
+def limits(enforced: PumpLimits, max_silence_s: int) -> wire.Limits:
+    """The limits the pump enforces."""
+    return wire.Limits(
+        min_rate_nl_per_day=enforced.min_rate_nl_per_day,
+        max_rate_nl_per_day=enforced.max_rate_nl_per_day,
+        keep_alive_rate_nl_per_day=enforced.keep_alive_rate_nl_per_day,
+        low_reservoir_alarm_nl=enforced.low_reservoir_alarm_nl,
+        daily_dose_hard_min_ng=enforced.daily_dose_hard_min_ng,
+        daily_dose_hard_max_ng=enforced.daily_dose_hard_max_ng,
+        daily_dose_soft_min_ng=enforced.daily_dose_soft_min_ng,
+        daily_dose_soft_max_ng=enforced.daily_dose_soft_max_ng,
+        change_soft_ppm=enforced.change_soft_ppm,
+        change_hard_ppm=enforced.change_hard_ppm,
+        max_silence_s=max_silence_s,
+    )
+
+
+def log_page(report: LogReport) -> wire.LogPage:
+    """A page of the event log."""
+    return wire.LogPage(
+        oldest_sequence=report.oldest_sequence,
+        newest_sequence=report.newest_sequence,
+        overwritten=report.overwritten,
+        records=tuple(
+            wire.LogEntry(
+                sequence=record.sequence,
+                boot_epoch=record.boot_epoch,
+                at_s=record.at_ms // MS_PER_SECOND,
+                code=record.code,
+                slot=record.slot,
+                detail=record.detail,
+                value=record.value,
+            )
+            for record in report.records
+        ),
+    )
+
+
+def verdict(record: OperationRecord) -> wire.VerdictReport:
+    """What the ledger says of one operation."""
+    return wire.VerdictReport(
+        op_id=record.op_id,
+        verdict=record.verdict,
+        reason=record.reason,
+        program_sequence=record.program_sequence,
+        program_digest=record.program_digest,
+        effective_s=record.effective_ms // MS_PER_SECOND,
+        last_operation_counter=record.last_operation_counter,
+    )
+
+
+def refusal(
+    opcode: int,
+    reason: RefusalReason,
+    *,
+    value: int = 0,
+    limit: int = 0,
+    warnings: tuple[Warn, ...] = (),
+) -> wire.Refusal:
+    """No, and why."""
+    return wire.Refusal(
+        status=REASON_STATUS[reason],
+        refused_opcode=opcode,
+        reason=reason,
+        value=value,
+        limit=limit,
+        warnings=warnings,
+    )
+
+
+def refusal_of(opcode: int, refused: Refused) -> wire.Refusal:
+    """The device's refusal as a message."""
+    return refusal(
+        opcode,
+        RefusalReason(refused.reason),
+        value=refused.value or 0,
+        limit=refused.limit or 0,
+        warnings=tuple(Warn(name) for name in refused.warnings),
+    )
+
+
+def with_alarm_sequence(answer: wire.Message, alarm_sequence: int) -> wire.Message:
+    """The answer with the alarm sequence number in its header."""
+    return replace(answer, alarm_sequence=alarm_sequence)  # type: ignore[type-var]
+
+
+def _seconds(instant_ms: int | None) -> int | None:
+    return None if instant_ms is None else instant_ms // MS_PER_SECOND

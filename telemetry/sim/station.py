@@ -1,0 +1,163 @@
+"""A virtual telemeter lying over a virtual pump: what listeners offer and ``sim:`` opens.
+
+The one place where clock, device, firmware, telemeter and links meet. Before a frame reaches the firmware the device
+is brought to the clock's therapy time; before an answer that rests on something newly written leaves, the state is
+made durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from telemetry.errors import LinkClosedError, TelemetryError
+from telemetry.link import FrameLink
+from telemetry.protocol.credentials import test_pump_secrets, test_slots
+from telemetry.sim.firmware import PumpFirmware
+from telemetry.sim.nearfield import NearField, NearFieldSettings
+from telemetry.sim.telemeter import Telemeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telemetry.clock import Clock, ScaledClock
+    from telemetry.model import PumpEvent
+    from telemetry.protocol.frame import Frame
+    from telemetry.protocol.messages import Message
+    from telemetry.sim.telemeter import HostPort
+    from telemetry.sim.virtual_pump import VirtualPump
+    from telemetry.transport.base import Receiver, Transport
+
+TELEMETER_SERIAL = "SIM-T-0001"
+_LONGEST_NAP_S = 0.5
+"""A jump of therapy time or a new event is noticed within this host time."""
+
+
+class Station:
+    """One virtual telemeter over one virtual pump, open to any number of host links.
+
+    ``save`` makes the pump's state durable and may raise ``TelemetryError``: then no verdict leaves, and
+    ``on_failure`` is told. ``entropy`` feeds the pump's side of the handshake.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is injected on purpose
+        self,
+        pump: VirtualPump,
+        *,
+        entropy: Callable[[int], bytes],
+        near_field: NearFieldSettings | None = None,
+        seed: int = 0,
+        telemeter_serial: str = TELEMETER_SERIAL,
+        save: Callable[[VirtualPump], None] | None = None,
+        on_event: Callable[[PumpEvent], None] | None = None,
+        on_failure: Callable[[TelemetryError], None] | None = None,
+        tap: Callable[[str, Frame, Message | None], None] | None = None,
+    ) -> None:
+        self.pump = pump
+        self.clock: Clock = pump.clock
+        self._entropy = entropy
+        self._save = save
+        self._on_event = on_event
+        self._on_failure = on_failure
+        self._tap = tap
+        self._links: set[FrameLink] = set()
+        self.failure: TelemetryError | None = None
+        self.firmware = self._new_firmware()
+        self.telemeter = Telemeter(
+            self, NearField(near_field or NearFieldSettings(), seed), self.clock, serial=telemeter_serial
+        )
+        self._stop_listening = self.clock.on_jump(self._jumped)
+
+    def accept(self, transport: Transport) -> Receiver:
+        """Take a new host link; returns who receives what it brings."""
+
+        def frame_arrived(frame: Frame) -> None:
+            self.telemeter.host_frame(host, frame)
+
+        def lost(_reason: LinkClosedError | None) -> None:
+            self.telemeter.disconnect(host)
+            self._links.discard(link)
+
+        link = FrameLink(on_frame=frame_arrived, on_lost=lost)
+        link.attach(transport)
+        host: HostPort = self.telemeter.connect(lambda frame: _send(link, frame))
+        self._links.add(link)
+        return link
+
+    def receive(self, frame: Frame) -> list[bytes]:
+        """A frame reached the pump; returns what it sends back (the telemeter's side of ``PumpUnderneath``)."""
+        self.sync()
+        firmware = self._current_firmware()
+        answers = firmware.receive(frame, self.clock.link_ms())
+        self.pump.device.spend_telemetry(len(frame.body) + sum(len(answer) for answer in answers))
+        if firmware.verdict_pending:
+            if not self.save():
+                return []
+            firmware.verdict_pending = False
+        return answers
+
+    def contact_lost(self) -> None:
+        """The telemeter has been off the skin for five seconds."""
+        self.firmware.contact_lost()
+
+    def sync(self) -> None:
+        """Bring the device to the clock's therapy time and report what happened on the way."""
+        self.pump.sync()
+        if self._on_event is not None:
+            for event in self.pump.take_events():
+                self._on_event(event)
+
+    def save(self) -> bool:
+        """Make the state durable; False (and ``on_failure`` told) when it cannot be."""
+        if self._save is None:
+            return True
+        try:
+            self._save(self.pump)
+        except TelemetryError as error:
+            self.failure = error
+            if self._on_failure is not None:
+                self._on_failure(error)
+            return False
+        return True
+
+    async def run(self, clock: ScaledClock) -> None:
+        """Let the pump live at the host's pace until cancelled: events come out at their instant, timers act."""
+        while True:
+            self.sync()
+            self._current_firmware().tick(clock.link_ms())
+            next_ms = self.pump.device.next_event_ms()
+            delay_s = None if next_ms is None else clock.host_delay_s(next_ms)
+            await asyncio.sleep(_LONGEST_NAP_S if delay_s is None else min(_LONGEST_NAP_S, delay_s))
+
+    async def close(self) -> None:
+        """Close every host link and drop every timer."""
+        self._stop_listening()
+        self.telemeter.close()
+        for link in tuple(self._links):
+            await link.close()
+        self._links.clear()
+
+    def _new_firmware(self) -> PumpFirmware:
+        device = self.pump.device
+        return PumpFirmware(
+            device,
+            secrets=test_pump_secrets(device.identity().pump_id),
+            slots=test_slots(),
+            entropy=self._entropy,
+            tap=self._tap,
+        )
+
+    def _current_firmware(self) -> PumpFirmware:
+        """The firmware of the device's present boot: a reset loses sessions, tokens and counters with the RAM."""
+        if self.firmware.device is not self.pump.device or self.firmware.boot_epoch != self.pump.device.boot_epoch:
+            self.firmware = self._new_firmware()
+        return self.firmware
+
+    def _jumped(self) -> None:
+        self._current_firmware().time_jumped()
+
+
+def _send(link: FrameLink, frame: bytes) -> None:
+    with contextlib.suppress(LinkClosedError):  # the host is gone; it will ask again when it is back
+        link.send(frame)
