@@ -36,7 +36,7 @@ MS_PER_MONTH = 2_629_800_000
 HOURS_PER_DAY = 24
 MONTHS_PER_YEAR = 12
 
-_NUMBER = re.compile(r"(?P<whole>0|[1-9]\d*)(?:\.(?P<fraction>\d+))?(?=\s|[^\d.,]|$)")
+_NUMBER = re.compile(r"(?P<whole>0|[1-9]\d*)(?:\.(?P<fraction>\d+))?(?=\s|[^\d.,]|$)(?![eE][+-]?\d)")
 _MAX_DIGITS = 30
 _PER = {"hour": "h", "hr": "h", "d": "day", "24h": "day"}
 

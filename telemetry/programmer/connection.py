@@ -37,7 +37,6 @@ _HOST_ALLOWANCE_MS = 250
 _IDLE_MARGIN_MS = 2_000
 _TAGS = 1 << 16
 
-_Tap = "Callable[[str, Frame, Message | None], None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ class PumpConnection:
         entropy: Callable[[int], bytes],
         utc_s: Callable[[], int],
         emergency: bool = False,
-        test_devices_only: bool = True,
         tap: Callable[[str, Frame, Message | None], None] | None = None,
     ) -> None:
         self._opener = opener
@@ -71,7 +69,6 @@ class PumpConnection:
         self._entropy = entropy
         self._utc_s = utc_s
         self._emergency = emergency
-        self._test_devices_only = test_devices_only
         self._tap = tap
         self._link: FrameLink | None = None
         self._lost_reason: LinkClosedError | None = None
@@ -249,8 +246,8 @@ class PumpConnection:
                 if events:
                     return events[0]
                 if self._link is None:
-                    error = self._lost_reason or LinkClosedError("the link was closed")
-                    return Failed(error, sent=True)
+                    channel.link_lost(self._lost_reason or LinkClosedError("the link was closed"))
+                    continue
                 deadline_ms = channel.next_deadline_ms()
                 if deadline_ms is None:
                     return Closed()

@@ -84,9 +84,13 @@ def connect(  # noqa: PLR0913 - every one has a default
         wanted = Role(role)
     except ValueError as error:
         raise UsageError(f"role: {role!r} is unknown; one of: {', '.join(known.value for known in Role)}") from error
-    if arm and credentials is None:
-        raise UsageError("arm: real hardware needs credentials= of its own; the published test credential opens none")
     credential = credentials if credentials is not None else test_credential(wanted)
+    if credential.test == arm:
+        raise UsageError(
+            "arm: the published test credential opens test devices only; arm=True needs credentials= of the hardware"
+            if arm
+            else "arm: these credentials open real hardware; say arm=True if that is meant"
+        )
     inspector = Inspector()
     if pump is not None:
         if clock is not None and clock is not pump.clock:
@@ -121,7 +125,6 @@ def connect(  # noqa: PLR0913 - every one has a default
         entropy=entropy,
         utc_s=host_utc_s,
         emergency=wanted is Role.EMERGENCY,
-        test_devices_only=not arm,
     )
     inspector.peek = connection.peek
     return Connecting(Programmer(connection, clock=clock, journals=store, entropy=entropy))
