@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from telemetry.errors import LinkClosedError
+if TYPE_CHECKING:
+    from telemetry.errors import LinkClosedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,387 @@
+"""``.telcap``: recorded traffic as readable text, one JSON object a line.
+
+====================================================================  =================================================
+line                                                                  meaning
+====================================================================  =================================================
+``{"format":"telcap","version":1,"simulated":…,"tool":…,"started":…}``  first line; ``started`` is UTC, null on a manual
+                                                                      clock; ``simulated`` true, or null when unknown
+``{"link":1,"at_ms":…,"opened":URL,"datagrams":…}``                   a link begins; its frames carry its number
+``{"link":1,"at_ms":…,"dir":"tx","hex":…[,"message":{…}]}``           a frame as on the wire (streams: COBS with its
+                                                                      zero), and what was in it where somebody knew
+``{"link":1,"at_ms":…,"lost":REASON}``                                the link ended; null when we closed it
+``{"keys":{…}}``                                                      session keys of a test device
+``{"note":…}``                                                        a remark of the recorder
+====================================================================  =================================================
+
+``at_ms`` is link time. The file grows by whole lines, each written through at once, and a later recording to the same
+file goes behind the earlier one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from telemetry.clock import ManualClock, host_utc_s
+from telemetry.errors import UsageError
+from telemetry.transport.faults import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from telemetry.clock import Clock
+
+FORMAT = "telcap"
+VERSION = 1
+LONGEST_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What is known of a frame besides its bytes: the opened message as plain data, session keys, a remark."""
+
+    message: Mapping[str, object] | None = None
+    keys: Mapping[str, str] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOpened:
+    """A link began. ``datagrams`` false: frames are COBS-encoded with their zero delimiter."""
+
+    link: int
+    at_ms: int
+    url: str
+    datagrams: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """A link ended; ``reason`` None when it was closed by the recording side."""
+
+    link: int
+    at_ms: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFrame:
+    """One frame as on the wire; ``at_ms`` is link time, ``message`` what was in it where the recorder knew."""
+
+    link: int
+    at_ms: int
+    direction: Direction
+    data: bytes
+    message: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """Keys of a test device's session, as the annotator named them."""
+
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark of the recorder."""
+
+    text: str
+
+
+Entry = LinkOpened | LinkLost | CapturedFrame | SessionKeys | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A whole file. ``torn`` numbers an unfinished last line that was left out; None when there is none."""
+
+    simulated: bool | None
+    tool: str
+    started: str | None
+    entries: tuple[Entry, ...]
+    torn: int | None
+
+    def frames(self) -> list[CapturedFrame]:
+        """Only the frames, in order."""
+        return [entry for entry in self.entries if isinstance(entry, CapturedFrame)]
+
+
+def tool_version() -> str:
+    """Name and version of what wrote a capture."""
+    try:
+        return f"itb-telemetry {metadata.version('itb-telemetry')}"
+    except metadata.PackageNotFoundError:
+        return "itb-telemetry, not installed"
+
+
+class CaptureWriter:
+    """Appends to a capture file, making it when it is not there.
+
+    Holds the file locked. Raises ``UsageError`` when it cannot be written, is in use, or is something else than a
+    capture; a torn last line of an earlier recording is cut off, and a note says so. Later failures are ``OSError``
+    from the call that met them.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, simulated: bool | None) -> None:
+        self._clock = clock
+        self._links = 0
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(f"capture {path}: it cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._begin(path, simulated=simulated)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise UsageError(f"capture {path}: somebody is recording to it; choose another file") from None
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _begin(self, path: Path, *, simulated: bool | None) -> None:
+        if os.fstat(self._descriptor).st_size == 0:
+            manual = isinstance(self._clock, ManualClock)
+            started = None if manual else datetime.fromtimestamp(host_utc_s(), UTC).isoformat()
+            header = {"format": FORMAT, "version": VERSION, "simulated": simulated}
+            self._put({**header, "tool": tool_version(), "started": started})
+            return
+        present = read_capture(path)
+        self._links = max((entry.link for entry in present.entries if isinstance(entry, LinkOpened)), default=0)
+        torn = 0
+        if present.torn is not None:
+            text = path.read_bytes()
+            torn = len(text) - text.rfind(b"\n") - 1
+            os.ftruncate(self._descriptor, len(text) - torn)
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if os.pread(self._descriptor, 1, end - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+        if torn:
+            self._put({"note": f"an unfinished last line of {torn} bytes was cut off"})
+
+    def opened(self, url: str, *, datagrams: bool) -> int:
+        """Note that a link began; returns its number."""
+        self._links += 1
+        self._put({"link": self._links, "at_ms": self._clock.link_ms(), "opened": url, "datagrams": datagrams})
+        return self._links
+
+    def frame(self, frame: CapturedFrame) -> None:
+        """Append one frame."""
+        line: dict[str, object] = {
+            "link": frame.link,
+            "at_ms": frame.at_ms,
+            "dir": frame.direction.value,
+            "hex": frame.data.hex(),
+        }
+        if frame.message is not None:
+            line["message"] = frame.message
+        self._put(line)
+
+    def keys(self, keys: Mapping[str, str]) -> None:
+        """Append session keys of a test device."""
+        self._put({"keys": dict(keys)})
+
+    def note(self, text: str) -> None:
+        """Append a remark."""
+        self._put({"note": text})
+
+    def lost(self, link: int, reason: str | None) -> None:
+        """Note that a link ended."""
+        self._put({"link": link, "at_ms": self._clock.link_ms(), "lost": reason})
+
+    def close(self) -> None:
+        """Give the file free; idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _put(self, line: Mapping[str, object]) -> None:
+        rest = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+class _BadLineError(Exception):
+    """Why a line is none."""
+
+
+def read_capture(path: Path) -> Capture:
+    """Read a capture; raises ``UsageError`` naming file, line and what is wrong with it.
+
+    Strict, but for one thing that a killed recorder leaves behind: an unfinished last line is left out and reported.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"capture {path}: it cannot be read: {error.strerror}") from error
+    *whole, last = text.split(b"\n")
+    entries: list[Entry] = []
+    torn: int | None = None
+    header: Mapping[str, object] | None = None
+    for number, line in enumerate([*whole, last] if last else whole, 1):
+        try:
+            found = _parse(line)
+            if header is None:
+                header = _header(found)
+            else:
+                entries.append(_entry(found))
+        except _BadLineError as error:
+            if last and number == len(whole) + 1 and header is not None and not _is_json(line):
+                torn = number
+                break
+            raise UsageError(f"capture {path}, line {number}: {error}") from None
+    if header is None:
+        raise UsageError(f"capture {path}: it is empty; a capture begins with its header line")
+    _known_links(path, entries)
+    simulated, started = header["simulated"], header["started"]
+    return Capture(
+        simulated=simulated if isinstance(simulated, bool) else None,
+        tool=str(header["tool"]),
+        started=started if isinstance(started, str) else None,
+        entries=tuple(entries),
+        torn=torn,
+    )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _parse(line)
+    except _BadLineError:
+        return False
+    return True
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _BadLineError("a name stands in it twice")
+    return found
+
+
+def _refuse_constant(name: str) -> object:
+    raise _BadLineError(f"{name} is no JSON")
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    if len(line) > LONGEST_LINE_BYTES:
+        raise _BadLineError(f"it is {len(line)} bytes long, the limit is {LONGEST_LINE_BYTES}")
+    try:
+        found = json.loads(line.decode(), object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _BadLineError(f"it is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise _BadLineError("it is no JSON object")
+    return found
+
+
+def _take(line: Mapping[str, object], names: Iterable[str], optional: str = "") -> None:
+    wanted = set(names)
+    missing, extra = wanted - set(line), set(line) - wanted - {optional}
+    if missing or extra:
+        what = ", ".join([f"{name} is missing" for name in sorted(missing)] + [f"{name} is unknown" for name in extra])
+        raise _BadLineError(what)
+
+
+def _header(line: Mapping[str, object]) -> Mapping[str, object]:
+    if line.get("format") != FORMAT:
+        raise _BadLineError(f'it is no capture: the first line must hold "format":"{FORMAT}"')
+    if line.get("version") != VERSION:
+        raise _BadLineError(f"version {line.get('version')!r} cannot be read, only {VERSION}")
+    _take(line, ("format", "version", "simulated", "tool", "started"))
+    for name, kinds in (("simulated", (bool, type(None))), ("tool", (str,)), ("started", (str, type(None)))):
+        if not isinstance(line[name], kinds):
+            raise _BadLineError(f"{name} is {line[name]!r}")
+    return line
+
+
+def _whole(line: Mapping[str, object], name: str, low: int) -> int:
+    value = line[name]
+    if type(value) is not int or value < low:
+        raise _BadLineError(f"{name} is {value!r}, not a whole number from {low}")
+    return value
+
+
+def _text(line: Mapping[str, object], name: str) -> str:
+    value = line[name]
+    if not isinstance(value, str):
+        raise _BadLineError(f"{name} is {value!r}, not text")
+    return value
+
+
+def _mapping(line: Mapping[str, object], name: str) -> dict[str, object]:
+    value = line[name]
+    if not isinstance(value, dict):
+        raise _BadLineError(f"{name} is {value!r}, not an object")
+    return value
+
+
+def _entry(line: Mapping[str, object]) -> Entry:
+    if "keys" in line:
+        _take(line, ("keys",))
+        keys = _mapping(line, "keys")
+        return SessionKeys({name: _text(keys, name) for name in keys})
+    if "note" in line:
+        _take(line, ("note",))
+        return Note(_text(line, "note"))
+    if "opened" in line:
+        _take(line, ("link", "at_ms", "opened", "datagrams"))
+        if not isinstance(line["datagrams"], bool):
+            raise _BadLineError(f"datagrams is {line['datagrams']!r}, not true or false")
+        return LinkOpened(_whole(line, "link", 1), _whole(line, "at_ms", 0), _text(line, "opened"), line["datagrams"])
+    if "lost" in line:
+        _take(line, ("link", "at_ms", "lost"))
+        reason = None if line["lost"] is None else _text(line, "lost")
+        return LinkLost(_whole(line, "link", 1), _whole(line, "at_ms", 0), reason)
+    _take(line, ("link", "at_ms", "dir", "hex"), optional="message")
+    return CapturedFrame(
+        _whole(line, "link", 1),
+        _whole(line, "at_ms", 0),
+        _direction(line),
+        _bytes(line),
+        _mapping(line, "message") if "message" in line else None,
+    )
+
+
+def _direction(line: Mapping[str, object]) -> Direction:
+    try:
+        return Direction(_text(line, "dir"))
+    except ValueError:
+        raise _BadLineError(f"dir is {line['dir']!r}, neither tx nor rx") from None
+
+
+def _bytes(line: Mapping[str, object]) -> bytes:
+    text = _text(line, "hex")
+    if len(text) % 2 or not set(text) <= set("0123456789abcdef"):
+        raise _BadLineError(f"hex is {text[:40]!r}, not pairs of lower-case hex digits")
+    return bytes.fromhex(text)
+
+
+def _known_links(path: Path, entries: list[Entry]) -> None:
+    opened: set[int] = set()
+    for number, entry in enumerate(entries, 2):
+        if isinstance(entry, LinkOpened):
+            opened.add(entry.link)
+        elif isinstance(entry, CapturedFrame | LinkLost) and entry.link not in opened:
+            raise UsageError(f"capture {path}, line {number}: link {entry.link} was never opened")
+
+
+__all__ = [
+    "Annotation",
+    "Capture",
+    "CaptureWriter",
+    "CapturedFrame",
+    "Entry",
+    "LinkLost",
+    "LinkOpened",
+    "Note",
+    "SessionKeys",
+    "read_capture",
+    "tool_version",
+]
