@@ -35,7 +35,7 @@ HOUSE = {
     "transport/ble": "import bleak, bumble.hci\n",
     "transport/memory": "import asyncio\nimport telemetry.clock, telemetry.errors\n",
     "transport/serialport": "import serial\n",
-    "units": "import dataclasses\n",
+    "units": "import dataclasses\nimport telemetry.errors\n",
 }
 
 
@@ -96,6 +96,7 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
         ("sim/pump/battery", "import telemetry.sim.endpoint", {WIRE_BLIND, PURE}),
         ("sim/pump/battery", "import telemetry.protocol.codec", {WIRE_BLIND}),
         ("units", "import msgspec", {FOUNDATIONS}),
+        ("errors", "import telemetry.units", {HOUSE_RULE}),
         ("units", "import telemetry.model", {HOUSE_RULE, FOUNDATIONS, BLIND_TRANSPORTS}),
         ("protocol/codec", "import construct", {"construct has one home: the wire layouts"}),
         (
