@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from telemetry.errors import LinkClosedError, LinkError, LinkTimeout, TelemetryError
+from telemetry.errors import LinkClosedError, LinkError, LinkTimeout, SecurityError, TelemetryError
 from telemetry.link import FrameLink
 from telemetry.protocol.channel import Answered, Closed, Failed, LinkPolicy, Opened, ProgrammerChannel
 from telemetry.protocol.codec import decode, encode
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from telemetry.clock import Clock
     from telemetry.model import Role
-    from telemetry.protocol.channel import ChannelEvent
+    from telemetry.protocol.channel import ChannelEvent, SessionKeys
     from telemetry.protocol.credentials import Credential
     from telemetry.protocol.messages import AcceptPayload
     from telemetry.transport.base import Receiver, Transport
@@ -36,7 +36,6 @@ _HOST_ALLOWANCE_MS = 250
 """Scheduling, USB and radio latency of a real host link, on top of the pump's 300 ms (protocol.md, Decided 12)."""
 _IDLE_MARGIN_MS = 2_000
 _TAGS = 1 << 16
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,15 @@ class PumpConnection:
     def peek(self, frame: Frame) -> Message | None:
         """Open a sealed frame on trial, without effect: for recorders and fault classifiers."""
         return self._channel.peek(frame) if self._channel is not None else None
+
+    def session_keys(self) -> SessionKeys | None:
+        """The keys of the session in force, for captures; None without a session and for devices that are no test."""
+        if self._channel is None:
+            return None
+        try:
+            return self._channel.export_keys()
+        except SecurityError:
+            return None
 
     @property
     def session_open(self) -> bool:

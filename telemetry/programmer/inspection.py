@@ -9,39 +9,62 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from telemetry.errors import BadFrame, BadPayload
+from telemetry.errors import BadPayload
+from telemetry.link import frame_in
 from telemetry.protocol.codec import decode
-from telemetry.protocol.frame import Frame, StreamDecoder, decode_frame
 from telemetry.protocol.wire import FrameType
+from telemetry.transport.capture import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telemetry.protocol.channel import SessionKeys
+    from telemetry.protocol.frame import Frame
     from telemetry.protocol.messages import Message
 
-_DELIMITER = b"\0"
 _TELEMETER = (FrameType.TELEMETER_REQ, FrameType.TELEMETER_RSP, FrameType.TELEMETER_EVENT)
 
 
 class Inspector:
-    """Names frames and opens their messages; ``peek`` is lent by whoever holds the session."""
+    """Names frames and opens their messages with what the holder of the session lends it."""
 
     def __init__(self) -> None:
-        self.peek: Callable[[Frame], Message | None] = lambda _frame: None
+        self._peek: Callable[[Frame], Message | None] = lambda _frame: None
+        self._keys: Callable[[], SessionKeys | None] = lambda: None
+        self._noted: SessionKeys | None = None
+
+    def look_into(self, peek: Callable[[Frame], Message | None], keys: Callable[[], SessionKeys | None]) -> None:
+        """Lend the means: a trial opening of a frame, and the session's keys where they may be shown."""
+        self._peek = peek
+        self._keys = keys
 
     def classify(self, _direction: str, data: bytes) -> str | None:
         """The message's name, the frame's type where nothing can be opened, None for what is no frame."""
-        frame = _frame(data)
+        frame = frame_in(data)
         if frame is None:
             return None
         message = self._open(frame)
         return type(message).__name__ if message is not None else frame.type.name
 
-    def annotate(self, _direction: str, data: bytes) -> dict[str, object] | None:
-        """The opened message as plain values, None where there is none."""
-        frame = _frame(data)
+    def annotate(self, _direction: str, data: bytes) -> Annotation | None:
+        """The opened message as plain values for a capture, and the keys of a session when it first shows."""
+        frame = frame_in(data)
         message = self._open(frame) if frame is not None else None
-        return describe(message) if message is not None else None
+        keys = self._new_keys()
+        if message is None and keys is None:
+            return None
+        return Annotation(message=None if message is None else describe(message), keys=keys)
+
+    def _new_keys(self) -> dict[str, str] | None:
+        keys = self._keys()
+        if keys is None or keys == self._noted:
+            return None
+        self._noted = keys
+        return {
+            "handshake_hash": keys.handshake_hash.hex(),
+            "to_pump": keys.to_pump.hex(),
+            "from_pump": keys.from_pump.hex(),
+        }
 
     def _open(self, frame: Frame) -> Message | None:
         if frame.type in _TELEMETER:
@@ -49,7 +72,7 @@ class Inspector:
                 return decode(frame.body)
             except BadPayload:
                 return None
-        return self.peek(frame)
+        return self._peek(frame)
 
 
 def describe(message: object) -> dict[str, object]:
@@ -68,13 +91,3 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) if not hasattr(item, "__dataclass_fields__") else describe(item) for item in value]
     return value
-
-
-def _frame(data: bytes) -> Frame | None:
-    """The frame in one unit of a link: bare on datagrams, between zero bytes on streams."""
-    if data[-1:] == _DELIMITER:
-        return next((item for item in StreamDecoder().feed(data) if isinstance(item, Frame)), None)
-    try:
-        return decode_frame(data)
-    except BadFrame:
-        return None

@@ -17,13 +17,15 @@ from telemetry.programmer.journal import FileJournalStore, JournalStore, MemoryJ
 from telemetry.protocol.credentials import Credential, test_credential
 from telemetry.transport.registry import open_transport
 from telemetry.transport.url import parse_url
+from telemetry.transport.wrappers import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from telemetry.clock import Clock
     from telemetry.transport.base import Receiver, Transport
+    from telemetry.transport.faults import FaultPlan
 
 _IN_PROCESS_SCHEME = "sim"
 
@@ -68,6 +70,7 @@ def connect(  # noqa: PLR0913 - every one has a default
     credentials: Credential | None = None,
     role: Role | str = Role.CLINICIAN,
     journal: JournalStore | str | Path | None = None,
+    faults: FaultPlan | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
     arm: bool = False,
 ) -> Connecting:
@@ -76,6 +79,7 @@ def connect(  # noqa: PLR0913 - every one has a default
     Nothing is opened before the first call. Without ``credentials`` the published test credential is used, which
     opens test devices only; ``arm=True`` with credentials of your own is for hardware. ``journal`` is a folder or a
     store; the default lies under the XDG state folder, and in memory for a pump that lives in this process.
+    ``faults`` damages what the link carries, by message name where a rule says so.
     Raises ``UsageError`` for a wrong URL, role or combination.
     """
     if (url is None) == (pump is None):
@@ -96,7 +100,7 @@ def connect(  # noqa: PLR0913 - every one has a default
         if clock is not None and clock is not pump.clock:
             raise UsageError("clock: a pump in this process brings its own; leave clock= out")
         clock = pump.clock
-        opener = pump.open_link
+        opener = _opener_of_pump(pump, clock, inspector, faults)
         store: JournalStore = _JOURNALS_OF_PUMPS.setdefault(pump, MemoryJournalStore())
     else:
         parsed = parse_url(url or "")
@@ -109,7 +113,12 @@ def connect(  # noqa: PLR0913 - every one has a default
 
         async def opener(receiver: Receiver) -> Transport:
             return await open_transport(
-                parsed, receiver, clock=link_clock, classifier=inspector.classify, annotate=inspector.annotate
+                parsed,
+                receiver,
+                clock=link_clock,
+                classifier=inspector.classify,
+                annotate=inspector.annotate,
+                faults=faults,
             )
 
         store = MemoryJournalStore() if in_process else FileJournalStore()
@@ -126,5 +135,21 @@ def connect(  # noqa: PLR0913 - every one has a default
         utc_s=host_utc_s,
         emergency=wanted is Role.EMERGENCY,
     )
-    inspector.peek = connection.peek
+    inspector.look_into(connection.peek, connection.session_keys)
     return Connecting(Programmer(connection, clock=clock, journals=store, entropy=entropy))
+
+
+def _opener_of_pump(
+    pump: LinkedPump, clock: Clock, inspector: Inspector, faults: FaultPlan | None
+) -> Callable[[Receiver], Awaitable[Transport]]:
+    if faults is None:
+        return pump.open_link
+    plan = faults
+
+    async def opener(receiver: Receiver) -> Transport:
+        faulty = Fault(plan, clock, classifier=inspector.classify)
+        faulty.bind(receiver)
+        faulty.attach(await pump.open_link(faulty))
+        return faulty
+
+    return opener

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from telemetry.model import Alarm, Identity, LogReport, ProgramReport, PumpLimits, PumpStatus
     from telemetry.sim.pump.ledger import OperationRecord
 
-FIRMWARE = 0x0001_0000
-"""Version 1.0 of the simulated firmware: major in the high half, minor in the low."""
-
 
 def identity(who: Identity, now_ms: int) -> wire.Identity:
     """Who the pump is; ``now_ms`` is pump time."""

@@ -18,7 +18,7 @@ from telemetry.protocol.codec import decode_record
 from telemetry.protocol.roles import allows
 from telemetry.protocol.wire import BY_NAME
 from telemetry.sim import answers
-from telemetry.sim.pump.ledger import LEDGER_CAPACITY, Operation, Standing
+from telemetry.sim.pump.ledger import Operation, Standing
 from telemetry.sim.transaction import STAGEABLE, ReadyProposal, Transaction, commit_token, image_of, program_of
 from telemetry.units import MS_PER_SECOND
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 _COUNTER_BYTES = 8
 _LARGEST_16 = 0xFFFF
-_NO_LOG_HEAD = bytes(8)
-"""Room for the head of the audit chain, which does not exist yet (trust.md 4.12)."""
 
 
 class PumpFirmware:
@@ -103,7 +101,7 @@ class PumpFirmware:
             wire.ReadProgram: lambda _s, _m: answers.program(self.device.program_report()),
             wire.ReadAlarms: lambda _s, _m: answers.alarms(self.device.alarms()),
             wire.ReadLimits: lambda _s, _m: answers.limits(
-                self.device.limits(), self.device.max_silence_ms // MS_PER_SECOND
+                self.device.limits(), self.device.profile.max_silence_ms // MS_PER_SECOND
             ),
             wire.ReadLog: self._read_log,
             wire.ReadLedger: self._read_ledger,
@@ -142,15 +140,16 @@ class PumpFirmware:
     def _facts(self, slot: int) -> AcceptFacts:
         device = self.device
         report = device.program_report()
+        log_sequence, log_head = device.log_head()
         return AcceptFacts(
-            firmware=answers.FIRMWARE,
+            firmware=device.profile.firmware,
             now_s=device.now_ms // MS_PER_SECOND,
             program_sequence=report.program_sequence,
             program_digest=report.program_digest,
             ledger_sequence=device.ledger_sequence,
             last_operation_counter=device.last_operation_counter(slot),
-            log_sequence=device.log_sequence,
-            log_head=_NO_LOG_HEAD,
+            log_sequence=log_sequence,
+            log_head=log_head,
             alarm_sequence=device.alarm_sequence,
             active_alarms=len(device.alarms()),
             failed_attempts=min(self.channel.counters.gate_failures, _LARGEST_16),
@@ -166,8 +165,8 @@ class PumpFirmware:
         return wire.LedgerHead(
             ledger_sequence=device.ledger_sequence,
             last_operation_counter=device.last_operation_counter(session.slot),
-            unacknowledged=device.unacknowledged_operations,
-            capacity=LEDGER_CAPACITY,
+            unacknowledged=device.unacknowledged,
+            capacity=device.ledger_capacity,
         )
 
     # --- transactions ----------------------------------------------------------------------------------------
@@ -235,11 +234,12 @@ class PumpFirmware:
         self.verdict_pending = True
         try:
             self._check_base(transaction.base_sequence, transaction.base_digest)
-            record = (
-                self.device.commit(operation, message.accepted_warnings)
-                if operation.kind is OperationKind.PROGRAM
-                else self.device.resume(operation, message.accepted_warnings)
-            )
+            if operation.kind is OperationKind.PROGRAM:
+                record = self.device.commit(operation, message.accepted_warnings)
+            else:
+                record = self.device.resume(
+                    operation, transaction.base_sequence, transaction.base_digest, message.accepted_warnings
+                )
         except Refused as refused:
             record = self.device.record_refusal(operation, RefusalReason(refused.reason))
         return answers.verdict(record)
@@ -272,7 +272,13 @@ class PumpFirmware:
         known = self._known(operation)
         if known is not None:
             return known
-        self.device.require_ledger_room()
+        if self.device.unacknowledged >= self.device.ledger_capacity:
+            raise Refused(
+                RefusalReason.LEDGER_FULL,
+                "too many verdicts wait to be acknowledged",
+                value=self.device.unacknowledged,
+                limit=self.device.ledger_capacity,
+            )
         self._check_base(base_sequence, base_digest)
         return None
 
@@ -322,8 +328,7 @@ class PumpFirmware:
             wanted = decode_record("resume_image", image)
         except BadPayload as error:
             raise Refused(RefusalReason.BAD_LAYOUT, str(error)) from error
-        self._check_base(wanted.program_sequence, wanted.program_digest)
-        return image, self.device.check_resume()
+        return image, self.device.check_resume(wanted.program_sequence, wanted.program_digest)
 
     def _void(self, reason: RefusalReason) -> None:
         if self._transaction is not None:
@@ -349,7 +354,7 @@ class PumpFirmware:
 
     def _authentication_failed(self, slot: int) -> None:
         """The gate was right and Noise was not: somebody holds half a credential (trust.md 4.6)."""
-        self.device.note(LogCode.AUTHENTICATION_FAILED, slot=slot)
+        self.device.log_event(LogCode.AUTHENTICATION_FAILED, slot=slot)
 
 
 def _operation(session: SessionInfo, op_id: bytes, kind: OperationKind, digest: bytes) -> Operation:
