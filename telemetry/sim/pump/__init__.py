@@ -1,0 +1,1 @@
+"""The implanted device: pure, synchronous, event-driven, exact; wire-blind (docs/pump-model.md)."""
