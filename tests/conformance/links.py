@@ -1,0 +1,212 @@
+"""Every kind of link under one roof: how to open it, how to break it, and what it declares not to do."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telemetry.clock import ManualClock, SystemClock
+from telemetry.transport import registry
+from telemetry.transport.memory import MemoryTransport, open_memory
+from telemetry.transport.registry import listen, open_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from telemetry.clock import Clock
+    from telemetry.errors import LinkClosedError
+    from telemetry.transport.base import Listener, Receiver, Transport
+    from telemetry.transport.url import TransportURL
+
+PATIENCE_S = 15
+
+
+class Quirk(enum.Flag):
+    """What a kind of link declares not to do; a test that a quirk rules out is not generated for it."""
+
+    NONE = 0
+    ONE_CLIENT = enum.auto()
+    """A second client has to wait until the first is gone."""
+    UNPLUGGING_DROPS_UNREAD = enum.auto()
+    """When the serving end closes, what the client has not read yet is lost (a terminal hangs up)."""
+    DATAGRAMS = enum.auto()
+    """Keeps the bounds of what was written."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to be linked, as the suite meets it."""
+
+    name: str
+    quirks: Quirk
+    real: bool
+    listen_url: str = ""
+    client_scheme: str = ""
+
+
+MEMORY = Kind("memory", Quirk.DATAGRAMS, real=False)
+MEMORY_STREAM = Kind("memory-stream", Quirk.NONE, real=False)
+TCP = Kind("tcp", Quirk.NONE, real=True, listen_url="tcp://127.0.0.1:0", client_scheme="tcp")
+SERIAL_SOCKET = Kind(
+    "serial+socket", Quirk.NONE, real=True, listen_url="tcp://127.0.0.1:0", client_scheme="serial+socket"
+)
+PTY_SERIAL = Kind(
+    "pty+serial",
+    Quirk.ONE_CLIENT | Quirk.UNPLUGGING_DROPS_UNREAD,
+    real=True,
+    listen_url="pty:",
+    client_scheme="serial",
+)
+
+# {} is replaced by a path of this side's own. A rule of probability 0 touches every frame and changes none.
+WRAPPERS = {
+    "plain": "",
+    "record": "record={}",
+    "fault": "fault=drop:0",
+    "chunk": "chunk=3",
+    "mtu": "mtu=64",
+    "stack": "mtu=64&record={}&fault=drop:0,corrupt:0@rx",
+}
+
+
+class RecordingReceiver:
+    """Takes down every callback and every breach of their order: data any number of times, lost once, then nothing."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.lost = False
+        self.reason: LinkClosedError | None = None
+        self.breaches: list[str] = []
+        self.writing = False
+        self.when_lost: Callable[[], None] = lambda: None
+        self.when_data: Callable[[bytes], None] = lambda _data: None
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.chunks)
+
+    def data_received(self, data: bytes) -> None:
+        self._watch("data_received")
+        if not data:
+            self.breaches.append("data_received with no data")
+        self.chunks.append(data)
+        self.when_data(data)
+
+    def connection_lost(self, reason: LinkClosedError | None) -> None:
+        self._watch("connection_lost")
+        self.lost = True
+        self.reason = reason
+        self.when_lost()
+
+    def _watch(self, what: str) -> None:
+        if self.lost:
+            self.breaches.append(f"{what} after connection_lost")
+        if self.writing:
+            self.breaches.append(f"{what} from inside a write")
+
+
+@dataclass
+class End:
+    """One end of a link, with what it received."""
+
+    transport: Transport
+    receiver: RecordingReceiver
+
+    def write(self, data: bytes) -> None:
+        self.receiver.writing = True
+        try:
+            self.transport.write(data)
+        finally:
+            self.receiver.writing = False
+
+
+@dataclass
+class Rig:
+    """Opens links of one kind in one wrapper; every receiver it made is checked when it is taken down."""
+
+    kind: Kind
+    query: str
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    served: list[End] = field(default_factory=list)
+    receivers: list[RecordingReceiver] = field(default_factory=list)
+    listener: Listener | None = None
+    url: str = ""
+    opened: list[Transport] = field(default_factory=list)
+
+    async def start(self) -> None:
+        self.clock: Clock = SystemClock() if self.kind.real else ManualClock()
+        if self.kind.real:
+            self.listener = await listen(
+                self._with_query(self.kind.listen_url, "served"), self._accept, clock=self.clock
+            )
+            self.url = self.kind.client_scheme + self.listener.url[self.listener.url.index(":") :]
+        else:
+            self.url = "memory:"
+            self.monkeypatch.setattr(registry, "_entry_points", lambda: {"memory": self})
+
+    def load(self) -> Callable[[TransportURL, Receiver, Clock], Any]:
+        """Stand in for the entry point that provides `memory:` here."""
+
+        async def connect(url: TransportURL, receiver: Receiver, clock: Clock) -> MemoryTransport:
+            datagrams = Quirk.DATAGRAMS in self.kind.quirks
+            return open_memory(receiver, self._accept, clock=clock, datagrams=datagrams, url=url.text)
+
+        return connect
+
+    async def stop(self) -> None:
+        for transport in self.opened:
+            await transport.close()
+        if self.listener is not None:
+            await self.listener.close()
+        for end in self.served:
+            await end.transport.close()
+        assert [receiver.breaches for receiver in self.receivers] == [[] for _ in self.receivers]
+        assert all(receiver.lost for receiver in self.receivers)
+
+    async def open(self, receiver: RecordingReceiver | None = None) -> End:
+        """Open a client's end; which serving end belongs to it shows when it has written."""
+        receiver = receiver or RecordingReceiver()
+        url = self._with_query(self.url, f"client{len(self.opened)}")
+        transport = await open_transport(url, receiver, clock=self.clock)
+        self.receivers.append(receiver)
+        self.opened.append(transport)
+        return End(transport, receiver)
+
+    async def pair(self) -> tuple[End, End]:
+        """Open a link, and greet through it so that both ends exist."""
+        count = len(self.served)
+        client = await self.open()
+        client.write(b"hello\0")
+        await self.until(lambda: len(self.served) > count and self.served[-1].receiver.data == b"hello\0")
+        served = self.served[-1]
+        served.receiver.chunks.clear()
+        return client, served
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait until it is so: turns of the loop in the virtual lane, host time within a bound in the real one."""
+        if self.kind.real:
+            async with asyncio.timeout(PATIENCE_S):
+                while not predicate():  # noqa: ASYNC110 - what is waited for may happen in the kernel
+                    await asyncio.sleep(0.001)
+            return
+        for _ in range(100_000):
+            if predicate():
+                return
+            await asyncio.sleep(0)
+        pytest.fail("100 000 turns of the loop, and it is still not so")
+
+    def _accept(self, transport: Transport) -> Receiver:
+        receiver = RecordingReceiver()
+        self.receivers.append(receiver)
+        self.served.append(End(transport, receiver))
+        return receiver
+
+    def _with_query(self, url: str, side: str) -> str:
+        query = self.query.format(self.folder / f"{side}.telcap")
+        return f"{url}?{query}" if query else url
