@@ -57,14 +57,14 @@ class VirtualPump:
     ``profile``: a name of ``list_profiles()``, a path ending in ``.toml``, or a ``PumpProfile``; any field of it can
     be overridden by keyword (``low_reservoir_alarm_nl=Volume.parse("3 ml")``, plain integers count the unit in the
     name). ``fill``, ``concentration``, ``age`` (``"3 y"``, ``"ERI-1d"``, ``"EOS-2 h"`` or a ``Duration``): the state
-    at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and ``serial`` unless given. Raises ``UsageError`` naming
+    at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and ``serial`` unless given; ``seed=None`` needs it. Raises ``UsageError`` naming
     field, value and rule.
     """
 
     def __init__(  # noqa: PLR0913 - each is one fact of a pump, all by name
         self,
         profile: str | PumpProfile = DEFAULT_PROFILE,
-        seed: int = 0,
+        seed: int | None = 0,
         clock: Clock | None = None,
         *,
         rate_error_ppm: int | None = None,
@@ -78,7 +78,9 @@ class VirtualPump:
     ) -> None:
         family = load_profile(profile) if isinstance(profile, str) else profile
         family = _override(family, overrides)
-        if type(seed) is not int or seed < 0:
+        if seed is None and pump_id is None:
+            raise UsageError("pump_id: a pump without a seed needs one: 8 random bytes")
+        if seed is not None and (type(seed) is not int or seed < 0):
             raise UsageError(f"seed: {seed!r} is no whole number from 0 on")
         _need("fill", fill, Volume)
         _need("concentration", concentration, Concentration)
@@ -89,7 +91,7 @@ class VirtualPump:
             family,
             Medium(),
             epoch_utc_s=epoch_utc_s,
-            pump_id=pump_id_of(seed, name) if pump_id is None else pump_id,
+            pump_id=pump_id_of(seed or 0, name) if pump_id is None else pump_id,
             now_ms=self._clock.therapy_ms(),
             serial=name,
             rate_error_ppm=rate_error_ppm,
@@ -112,8 +114,8 @@ class VirtualPump:
         return self._clock
 
     @property
-    def seed(self) -> int:
-        """What everything random about this pump is derived from."""
+    def seed(self) -> int | None:
+        """What everything random about this pump is derived from; None when entropy was given instead."""
         return self._seed
 
     @property
@@ -258,7 +260,7 @@ class VirtualPump:
                 f"snapshot: {snapshot['format']!r} version {snapshot['version']!r}; "
                 f"this program restores {FORMAT} version {VERSION}"
             )
-        if type(snapshot["seed"]) is not int:
+        if snapshot["seed"] is not None and type(snapshot["seed"]) is not int:
             raise UsageError(f"snapshot seed: {snapshot['seed']!r} is no whole number")
         pump = cls.__new__(cls)
         device = PumpDevice.restore(snapshot["device"])

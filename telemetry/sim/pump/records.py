@@ -243,7 +243,7 @@ def parse_binding(data: bytes) -> tuple[Drug, int, int] | None:
 _CHECKPOINT = struct.Struct("<IIQQII")
 
 
-def pack_checkpoint(  # noqa: PLR0913 - each is one field of the record
+def pack_checkpoint(
     serial: int,
     commit_sequence: int,
     calculated: int,
