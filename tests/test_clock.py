@@ -84,6 +84,7 @@ def test_host_calendar_is_whole_seconds(host: HostTime) -> None:
     assert host.ns > 0
 
 
+@pytest.mark.inv(39)
 @given(st.lists(st.integers(0, 10**6), max_size=20), st.integers(1, 1000))
 def test_inv_39_cutting_time_up_changes_no_reading(steps: list[int], speed: int) -> None:
     host = HostTime()

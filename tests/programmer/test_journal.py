@@ -38,6 +38,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "pump.jsonl"
 
 
+@pytest.mark.inv(26)
 def test_inv_26_a_line_is_on_the_medium_before_record_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bytes] = []
     real = os.fsync
