@@ -1,0 +1,118 @@
+"""The ``telemetry`` command itself: finds the sub-command, runs it, and turns whatever happens into an exit status."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from telemetry import __version__
+from telemetry.cli import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "sim": ("sim", "Serve a virtual telemeter over a virtual pump."),
+    "read": ("read", "Interrogate a pump: status, identity, program, alarms, log, limits, telemeter."),
+    "watch": ("watch", "Follow status and alarms until Ctrl-C."),
+    "set-rate": ("set_rate", "Change the rate: a flow, a dose per day or a dose per hour."),
+    "stop": ("stop", "Stop delivery at once."),
+    "resume": ("resume", "Start the committed program of a stopped pump again."),
+    "silence": ("silence", "Silence what sounds now, for a time."),
+    "acknowledge": ("acknowledge", "Acknowledge one alarm."),
+    "control": ("control", "The back door of a running simulator: let time pass, see the truth."),
+    "decode": ("decode", "Decode a capture, a file of bytes or hexadecimal text."),
+    "profile": ("profile", "The pump families: every number with its unit, source and confidence."),
+    "doctor": ("doctor", "What this machine can and cannot do, and the fix."),
+}
+_LATER = (
+    "bench",
+    "bolus",
+    "capture",
+    "cohort",
+    "conform",
+    "dissector",
+    "fault",
+    "fleet",
+    "prime",
+    "program",
+    "publish",
+    "refill",
+    "replay",
+    "report",
+    "scan",
+    "scenario",
+)
+_EPILOG = """\b
+Try it (two terminals):
+  telemetry sim                                        serves a pump, prints its URLs
+  telemetry read tcp://127.0.0.1:7410                  what the pump says of itself
+  telemetry set-rate tcp://127.0.0.1:7410 "0.200 ml/day"
+  telemetry control advance --days 190                 lets therapy time pass
+Without a simulator: telemetry read sim:
+
+\b
+Exit status: 0 done, 1 refused, 2 used wrongly, 3 link failed, 4 outcome unknown
+(70 a defect of this program, 130 interrupted; docs/cli.md).
+"""
+
+
+class _Commands(click.Group):
+    """Loads a command when it is asked for, so that no command pays for another's libraries."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"telemetry.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in _LATER:
+            raise click.UsageError(f"'{name}' comes with a later release; this one has: {', '.join(_COMMANDS)}.", ctx)
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, _COMMANDS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"the commands are: {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"there is no command '{name}'; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, "--version", message="telemetry %(version)s (SIMULATED devices only)")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (for reports of defects).")
+def commands(debug: bool) -> None:  # noqa: ARG001, FBT001 - read from the arguments, since parsing may be what fails
+    """Programmer, simulator and driver layer for implantable intrathecal drug pumps.
+
+    SIMULATED devices only; nothing here is for clinical use.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; raises nothing (``docs/cli.md`` lists the statuses)."""
+    try:
+        result = commands.main(args=list(arguments), prog_name="telemetry", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough of it: say nothing more, not even at the interpreter's own last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failures.Exit.REFUSED
+    except BaseException as error:  # noqa: BLE001 - the outermost boundary: everything becomes a line and a status
+        return failures.report(error, as_json="--json" in arguments, debug="--debug" in arguments)
+    return result if isinstance(result, int) else failures.Exit.DONE

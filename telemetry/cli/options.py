@@ -1,0 +1,37 @@
+"""Options that all changing commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from telemetry.cli.connecting import arm_option, json_option, role_option
+from telemetry.model import Role, Warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def change_options(role: Role = Role.CLINICIAN) -> Callable[[_Command], _Command]:
+    """``--yes``, ``--role``, ``--arm``, ``--json``."""
+
+    def decorate(command: _Command) -> _Command:
+        with_yes = click.option("--yes", is_flag=True, help="Do not ask. Accepts no warning.")(command)
+        return role_option(role)(arm_option(json_option(with_yes)))
+
+    return decorate
+
+
+def accept_option(command: _Command) -> _Command:
+    """``--accept-warning NAME``."""
+    return click.option(
+        "--accept-warning",
+        "accept",
+        multiple=True,
+        type=click.Choice([warning.value for warning in Warn]),
+        metavar="NAME",
+        help=f"Accept this soft limit of the pump by name (repeatable): {', '.join(warning.value for warning in Warn)}.",
+    )(command)
