@@ -97,7 +97,7 @@ class ProgrammerHandshake:
         Raises ``PeerError`` when it is not the answer to our HELLO by the pump we know (wait on for the true
         one), and its subclass ``BadPayload`` when it is but is laid out otherwise.
         """
-        payload, keys = self._noise.read(decode_record("accept", body).noise2)
+        payload, keys = self._noise.read(body)  # the body is Noise message 2 and nothing else
         return decode_record("accept_payload", payload), keys
 
 

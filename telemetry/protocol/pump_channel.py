@@ -77,10 +77,11 @@ class _Offer:
 class _Session:
     """A session in force, or one that ended by CLOSE or counter and still answers the identical repeat."""
 
-    __slots__ = ("bad_tags", "confirmed", "exchange", "expected", "info", "sealed")
+    __slots__ = ("bad_tags", "confirmed", "exchange", "expected", "info", "offer", "sealed")
 
-    def __init__(self, info: SessionInfo, sealed: SealedSession) -> None:
+    def __init__(self, info: SessionInfo, sealed: SealedSession, offer: _Offer) -> None:
         self.info = info
+        self.offer = offer
         self.sealed = sealed
         self.exchange = Exchange()
         self.expected = 0
@@ -326,7 +327,7 @@ class PumpChannel:
             operator_ref=payload.operator_ref,
             programmer_utc_s=payload.programmer_utc_s,
         )
-        self._session = _Session(info, SealedSession(keys, pump=True))
+        self._session = _Session(info, SealedSession(keys, pump=True), offer)
         return self._send(FrameType.ACCEPT, body)
 
     def _accept_payload(self, slot: Slot, hello: Hello) -> AcceptPayload:
@@ -436,6 +437,8 @@ class PumpChannel:
         session, self._session = self._session, None
         if session is None:
             return
+        if session.offer is self._offer:
+            self._offer = None  # an ACCEPT repeated now would lead nowhere
         if keep:
             self._ended = session
         if session.confirmed and self._on_closed is not None:
