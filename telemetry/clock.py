@@ -53,6 +53,8 @@ def host_utc_s() -> int:
 class Clock(Protocol):
     """Two readings and two ways to wait. All times are milliseconds."""
 
+    companions: dict[str, object]
+
     def therapy_ms(self) -> int:
         """The pump's time."""
         ...
@@ -82,10 +84,14 @@ class Clock(Protocol):
 
 
 class _Jumps:
-    """Who wants to hear of a jump of therapy time."""
+    """Who wants to hear of a jump of therapy time, and who lives by this clock.
+
+    ``companions`` are kept, by name, for as long as the clock: the worlds that ``sim:`` URLs describe.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[JumpListener] = []
+        self.companions: dict[str, object] = {}
 
     def on_jump(self, listener: JumpListener) -> Callable[[], None]:
         self._listeners.append(listener)

@@ -91,6 +91,7 @@ class Dosing:
         self._clock = clock
         self._journals = journals
         self._entropy = entropy
+        self._concentration_ng_per_ml: int | None = None
         self.resolved: list[Outcome] = []
         """Outcomes of earlier operations that this programmer has found out, oldest first."""
 
@@ -200,6 +201,7 @@ class Dosing:
         answer = await self.read(ReadStatus())
         if not isinstance(answer, StatusMessage):
             raise LinkError(f"the pump answered {type(answer).__name__} to a request for its status")
+        self._concentration_ng_per_ml = answer.concentration_ng_per_ml
         return answer
 
     async def _dosing_journal(self) -> Journal:
@@ -319,7 +321,7 @@ class Dosing:
         if isinstance(answer, Lost):
             raise answer.error if isinstance(answer.error, LinkError) else LinkError(str(answer.error))
         if isinstance(answer, Refusal):
-            raise explain_refusal(answer)
+            raise explain_refusal(answer, concentration_ng_per_ml=self._concentration_ng_per_ml)
         return answer
 
     async def _compare(  # noqa: PLR0913 - what was wanted and what was read back

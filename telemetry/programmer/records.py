@@ -16,15 +16,15 @@ from telemetry.model import (
     PumpLimits,
     PumpMode,
     PumpStatus,
+    RefusalReason,
     TelemeterInfo,
     TherapyState,
     Verdict,
     Warn,
 )
-from telemetry.units import MS_PER_SECOND, NL_PER_ML, DailyDose, FlowRate, HourlyDose
+from telemetry.units import MS_PER_SECOND, NL_PER_ML, Concentration, DailyDose, Duration, FlowRate, HourlyDose
 
 if TYPE_CHECKING:
-    from telemetry.model import RefusalReason
     from telemetry.protocol import messages as wire_messages
 
 _PPM_PER_PERCENT = 10_000
@@ -65,12 +65,29 @@ class Outcome:
         return self.verdict in {Verdict.APPLIED, Verdict.REFUSED, Verdict.NEVER}
 
 
-def explain_refusal(refusal: wire_messages.Refusal, transaction: str = "") -> Refused:
-    """A ``Refusal`` as the exception a caller can act on."""
+_RATES = frozenset({RefusalReason.RATE_BELOW_MINIMUM, RefusalReason.RATE_ABOVE_MAXIMUM})
+_DOSES = frozenset({RefusalReason.DAILY_DOSE_BELOW_HARD_LIMIT, RefusalReason.DAILY_DOSE_ABOVE_HARD_LIMIT})
+
+
+def explain_refusal(
+    refusal: wire_messages.Refusal, transaction: str = "", concentration_ng_per_ml: int | None = None
+) -> Refused:
+    """A ``Refusal`` as the exception a caller can act on.
+
+    With the reservoir's concentration a rate is explained as the dose that it is there.
+    """
     reason = refusal.reason.value if refusal.reason is not None else refusal.status.value
     text = f"the pump refused: {reason.replace('_', ' ')}"
-    if refusal.limit or refusal.value:
-        text += f" (value {refusal.value}, limit {refusal.limit})"
+    drug = None if concentration_ng_per_ml is None else Concentration(concentration_ng_per_ml)
+    if refusal.reason in _RATES:
+        text += f": asked for {_rate_text(refusal.value, drug)}, its limit is {_rate_text(refusal.limit, drug)}"
+        text += f", at {drug}" if drug is not None else ""
+    elif refusal.reason in _DOSES:
+        text += f": asked for {DailyDose(refusal.value)}, its limit is {DailyDose(refusal.limit)}"
+    elif refusal.reason is RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT:
+        text += f": by {percent_text(refusal.value)}, at most {percent_text(refusal.limit)} in one step"
+    elif refusal.reason is RefusalReason.SILENCE_TOO_LONG:
+        text += f": at most {Duration(refusal.limit)} at a time"
     if refusal.warnings:
         names = ", ".join(warning.value for warning in refusal.warnings)
         text += f"; warnings to accept by name: {names}"
@@ -83,6 +100,11 @@ def explain_refusal(refusal: wire_messages.Refusal, transaction: str = "") -> Re
         status=refusal.status.value,
         transaction=transaction,
     )
+
+
+def _rate_text(nl_per_day: int, drug: Concentration | None) -> str:
+    rate = FlowRate(nl_per_day)
+    return f"{rate}" if drug is None else f"{rate} ({rate.daily_dose(drug)})"
 
 
 def rate_in_force(rate: FlowRate | DailyDose | HourlyDose, concentration_ng_per_ml: int) -> tuple[int, int]:

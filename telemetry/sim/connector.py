@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from random import Random
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 from telemetry.errors import UsageError
 from telemetry.sim.nearfield import PPM, NearFieldSettings
@@ -42,27 +41,27 @@ _LARGEST_SEED = (1 << 63) - 1
 _LONGEST_DELAY_MS = 60_000
 _FASTEST_AIR = 100_000_000
 
-_STATIONS: WeakKeyDictionary[object, dict[str, Station]] = WeakKeyDictionary()
-"""The worlds of each clock, by URL; they go when the clock goes."""
-
 
 async def connect(url: TransportURL, receiver: Receiver, clock: Clock) -> Transport:
     """Open a link to the virtual telemeter that ``url`` describes; raises ``UsageError`` for a wrong parameter."""
-    worlds = _STATIONS.setdefault(clock, {})
-    station = worlds.get(url.text)
-    if station is None:
-        station = worlds[url.text] = _station(url, clock)
+    station = clock.companions.get(url.text)
+    if not isinstance(station, Station):
+        station = clock.companions[url.text] = _station(url, clock)
     return _link(station, receiver, url.text)
 
 
 async def connect_pump(pump: VirtualPump, receiver: Receiver) -> Transport:
     """Open a link to a telemeter over a pump that the caller has already."""
-    worlds = _STATIONS.setdefault(pump.clock, {})
+    return _link(station_of(pump), receiver, "sim:")
+
+
+def station_of(pump: VirtualPump) -> Station:
+    """The telemeter that lies over this pump in this process, made when first asked for."""
     key = f"pump {id(pump)}"
-    station = worlds.get(key)
-    if station is None or station.pump is not pump:
-        station = worlds[key] = Station(pump, entropy=entropy_of(pump.seed), seed=pump.seed or 0)
-    return _link(station, receiver, "sim:")
+    station = pump.clock.companions.get(key)
+    if not isinstance(station, Station) or station.pump is not pump:
+        station = pump.clock.companions[key] = Station(pump, entropy=entropy_of(pump.seed), seed=pump.seed or 0)
+    return station
 
 
 def entropy_of(seed: int | None) -> Callable[[int], bytes]:
@@ -79,7 +78,7 @@ def _station(url: TransportURL, clock: Clock) -> Station:
         raise UsageError(f"{url.text}: sim: takes no address, only parameters, such as sim:?profile=itb-20&seed=7")
     url.allow(*_PARAMETERS)
     params = url.params
-    overrides: dict[str, object] = {}
+    overrides: dict[str, Any] = {}
     if "fill" in params:
         overrides["fill"] = Volume.parse(params["fill"])
     if "concentration" in params:

@@ -25,9 +25,11 @@ CONTACT_CLOSES_AFTER_MS = 5_000
 FIRMWARE = 0x0001_0000
 _TO_PUMP = frozenset({FrameType.PROBE, FrameType.HELLO, FrameType.REQ})
 _CAPACITY_UNITS = 3_600_000 * 100
-"""Battery in units such that a hundred hours switched on empty it (mark C: a design assumption)."""
+"""Battery, in ms of being switched on: a hundred hours (mark C: a design assumption)."""
 _UNITS_PER_BYTE = 40
-"""Relaying costs about a tenth of a second of stand-by per 250-byte frame (mark C)."""
+"""Relaying a 250-byte frame costs as much as ten seconds of being on (mark C)."""
+_SWITCHES_OFF_AFTER_MS = 300_000
+"""Five minutes without a host's word and it sleeps, at no cost, until the next (mark C)."""
 
 
 class PumpUnderneath(Protocol):
@@ -62,7 +64,7 @@ class Telemeter:
         self._hosts: list[HostPort] = []
         self._cancel_close: Callable[[], None] | None = None
         self._used_units = 0
-        self._on_since_ms = clock.link_ms()
+        self._awake_since_ms = clock.link_ms()
         self.frames_to_pump = 0
         self.frames_from_pump = 0
         self.frames_lost = 0
@@ -81,6 +83,7 @@ class Telemeter:
 
     def host_frame(self, host: HostPort, frame: Frame) -> None:
         """A frame arrived from a host."""
+        self._wake()
         if self.battery_percent == 0:
             return
         if frame.type is FrameType.TELEMETER_REQ:
@@ -125,13 +128,20 @@ class Telemeter:
     @property
     def battery_percent(self) -> int:
         """What its own battery has left, 0–100."""
-        used = self._used_units + self._clock.link_ms() - self._on_since_ms
-        return max(0, 100 - used * 100 // _CAPACITY_UNITS)
+        return max(0, 100 - (self._used_units + self._awake_ms()) * 100 // _CAPACITY_UNITS)
+
+    def _awake_ms(self) -> int:
+        """How long it has been awake since a host last spoke to it."""
+        return min(self._clock.link_ms() - self._awake_since_ms, _SWITCHES_OFF_AFTER_MS)
+
+    def _wake(self) -> None:
+        self._used_units += self._awake_ms()
+        self._awake_since_ms = self._clock.link_ms()
 
     def recharge(self) -> None:
         """Charge the telemeter's battery."""
         self._used_units = 0
-        self._on_since_ms = self._clock.link_ms()
+        self._awake_since_ms = self._clock.link_ms()
 
     def _contact_is_gone(self) -> None:
         self._cancel_close = None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from telemetry.model import DrugLedger, GroundTruth, PumpEvent, PumpStatus, Therapy
     from telemetry.sim.pump.bench import RefillReport
     from telemetry.sim.pump.ledger import OperationRecord
+    from telemetry.transport.base import Receiver, Transport
 
 FORMAT = "itb-virtual-pump"
 VERSION = 1
@@ -57,8 +58,8 @@ class VirtualPump:
     ``profile``: a name of ``list_profiles()``, a path ending in ``.toml``, or a ``PumpProfile``; any field of it can
     be overridden by keyword (``low_reservoir_alarm_nl=Volume.parse("3 ml")``, plain integers count the unit in the
     name). ``fill``, ``concentration``, ``age`` (``"3 y"``, ``"ERI-1d"``, ``"EOS-2 h"`` or a ``Duration``): the state
-    at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and ``serial`` unless given; ``seed=None`` needs it. Raises ``UsageError`` naming
-    field, value and rule.
+    at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and ``serial`` unless given; ``seed=None`` needs it.
+    Raises ``UsageError`` naming field, value and rule.
     """
 
     def __init__(  # noqa: PLR0913 - each is one fact of a pump, all by name
@@ -239,6 +240,12 @@ class VirtualPump:
             device.boot()
         else:
             raise UsageError(f"fault: {fault!r} is unknown; known: {', '.join(FAULTS)}")
+
+    async def open_link(self, receiver: Receiver) -> Transport:
+        """A link to a telemeter lying over this pump; what ``telemetry.connect(pump=…)`` opens."""
+        from telemetry.sim.connector import connect_pump  # noqa: PLC0415 - a pump alone needs no protocol
+
+        return await connect_pump(self, receiver)
 
     # --- keeping -----------------------------------------------------------------------------------------------------
 
