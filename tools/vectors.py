@@ -242,7 +242,7 @@ TYPICAL: tuple[tuple[messages.Message, str], ...] = (
             volume_24h_nl=150_000,
             peak_nl_per_day=150_000,
             lowest_nl_per_day=150_000,
-            change_ppm=117_647,
+            change_ppm=117_648,
             empty_in_s=23_040_000,
             warnings=(),
             image_digest=_DIGEST32,
@@ -250,7 +250,7 @@ TYPICAL: tuple[tuple[messages.Message, str], ...] = (
             ttl_s=60,
             alarm_sequence=3,
         ),
-        "read-back of 0.150 ml/day after 0.170: the daily dose moves by 40000/340000 = 117647 ppm",
+        "read-back of 0.150 ml/day after 0.170: the daily dose moves by 40000/340000, rounded up to 117648 ppm",
     ),
     (
         messages.VerdictReport(_OP_ID, Verdict.APPLIED, None, 2, _DIGEST8, 90_000, 41, 3),
