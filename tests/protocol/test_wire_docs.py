@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +23,7 @@ from tests.reference import decoder
 from tools import docs
 
 if TYPE_CHECKING:
+    from enum import Enum
     from pathlib import Path
 
 TEXT = docs.PAGE.read_text(encoding="utf-8")
