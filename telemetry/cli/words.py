@@ -19,7 +19,7 @@ from telemetry.units import (
 )
 
 if TYPE_CHECKING:
-    from telemetry.model import PumpStatus, TherapyState
+    from telemetry.model import PumpEvent, PumpStatus, TherapyState
 
 _NL_PER_UL = 1_000
 _PPM_PER_TENTH_PERCENT = 1_000
@@ -146,6 +146,15 @@ def therapy_now(status: PumpStatus) -> str:
     if not status.rate_nl_per_day:
         return f"nothing ({MODES[status.mode]})"
     return f"{flow(status.rate_nl_per_day)} = {dose(status.dose_ng_per_day)}"
+
+
+def event(one: PumpEvent) -> str:
+    """What happened, alarms marked."""
+    if one.kind == "alarm_raised":
+        return f"[bold red]ALARM {one.detail}[/]: {ALARMS[AlarmKind(one.detail)]}"
+    if one.kind == "alarm_cleared":
+        return f"[green]alarm over: {one.detail}[/]"
+    return f"{one.kind.replace('_', ' ')} {one.detail.replace('_', ' ')}".rstrip()
 
 
 def host_moment(utc_s: int) -> str:
