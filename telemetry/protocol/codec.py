@@ -107,7 +107,7 @@ class _Plain(Layout):
         """Name what is wrong with a payload that has not the size or the header of this layout."""
         self.check_header(payload)
         self.measure(payload)
-        raise AssertionError(f"{self.name}: nothing is wrong with {payload.hex()}")  # pragma: no cover - unreachable
+        raise AssertionError(f"{self.name}: nothing is wrong with the payload")  # pragma: no cover - unreachable
 
 
 class _Answer(_Plain):

@@ -83,14 +83,14 @@ class Layout:
             if type(value) not in kinds
         )
         wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise FieldError(
-            PayloadFault.OUT_OF_RANGE, f"{value!r} is of type {type(value).__name__}, not {wanted}", path=name
-        )
+        # Bytes may be a token or sealed data, and an error may be logged: they are not shown.
+        shown = f"{len(value)} bytes" if isinstance(value, bytes | bytearray) else repr(value)
+        raise FieldError(PayloadFault.OUT_OF_RANGE, f"{shown} of type {type(value).__name__}, not {wanted}", path=name)
 
     def refuse_width(self, obj: object) -> NoReturn:
         """Name the integer that ``struct`` would not pack; raises ``UsageError``."""
         Layout(self.name, self.kind, self.fields, checked=True).write_or_refuse(obj)
-        raise AssertionError(f"{self.name}: every field of {obj!r} fits its width")  # pragma: no cover - a broken table
+        raise AssertionError(f"{self.name}: every field fits its width")  # pragma: no cover - a broken table
 
     def write_or_refuse(self, obj: object) -> list[object]:
         """As ``write``; raises ``UsageError`` naming layout, field, value and limit."""
@@ -155,7 +155,7 @@ class _Record(Layout):
 
     def encode(self, obj: object) -> bytes:
         if type(obj) is not self.kind:
-            raise UsageError(f"{self.name}: {obj!r} is no {self.kind.__name__}")
+            raise UsageError(f"{self.name}: a {type(obj).__name__} is no {self.kind.__name__}")
         return self.pack(*self.write_or_refuse(obj))
 
     def read_list(self, rows: Sequence[Mapping[str, object]]) -> tuple[object, ...]:
@@ -175,7 +175,9 @@ class _Record(Layout):
         rows: list[Mapping[str, object]] = []
         for index, obj in enumerate(objects):
             if type(obj) is not self.kind:
-                raise FieldError(PayloadFault.OUT_OF_RANGE, f"{obj!r} is no {self.kind.__name__}", path=f"[{index}]")
+                raise FieldError(
+                    PayloadFault.OUT_OF_RANGE, f"a {type(obj).__name__} is no {self.kind.__name__}", path=f"[{index}]"
+                )
             try:
                 rows.append(dict(zip(self.names, self.write(obj), strict=True)))
             except FieldError as error:
