@@ -128,7 +128,7 @@ class PumpHandshake:
     def accept(self, payload: AcceptPayload, ephemeral: Ephemeral) -> tuple[bytes, TransportKeys]:
         """The ACCEPT body and the session's keys; call after ``read``."""
         noise = self._noise
-        if noise is None:
+        if noise is None:  # pragma: no cover - a mistake of ours
             raise AssertionError("accept before read: HELLO was not opened")
         noise2, keys = noise.write(encode_record("accept_payload", payload), ephemeral)
         return encode_record("accept", Accept(noise2)), keys

@@ -340,7 +340,7 @@ class ProgrammerChannel:
             self.ignored += 1
 
     def _accept(self, body: bytes, now_ms: int) -> None:
-        if self._handshake is None:
+        if self._handshake is None:  # pragma: no cover - a mistake of ours
             raise AssertionError("waiting for ACCEPT without a handshake")
         try:
             payload, keys = self._handshake.accept(body)

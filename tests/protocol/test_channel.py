@@ -250,7 +250,12 @@ def test_failures_are_counted_without_a_firmware_that_listens() -> None:
     settle(side, pump)
     assert pump.channel.counters.noise_failures == 1
     side = opened(pump, seed="good")
-    assert isinstance(ask(side, pump, m.ReadLedger()), m.LedgerHead)
+    side.request(m.ReadLedger(), 0)
+    (request,) = side.take_frames()
+    (answer,) = pump.receive(request)
+    assert pump.receive(request) == [answer]
+    side.receive(decode_frame(answer), 0)
+    assert side.take_events() == [Answered(m.LedgerHead(1, 3, 0, 64))]
     assert isinstance(ask(side, pump, m.Close()), m.Closed)
 
 
