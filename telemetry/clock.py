@@ -94,6 +94,7 @@ class _Jumps:
         self.companions: dict[str, object] = {}
 
     def on_jump(self, listener: JumpListener) -> Callable[[], None]:
+        """Call ``listener`` after every jump of therapy time; returns what takes it off again."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -117,10 +118,12 @@ class ScaledClock(_Jumps):
         self._link_zero_ns = self._host_base_ns
 
     def therapy_ms(self) -> int:
+        """The pump's time, ms."""
         elapsed_ns = time.monotonic_ns() - self._host_base_ns
         return self._therapy_base_ms + elapsed_ns * self._numerator // (self._denominator * _NS_PER_MS)
 
     def link_ms(self) -> int:
+        """The conversation's time, ms."""
         return (time.monotonic_ns() - self._link_zero_ns) // _NS_PER_MS
 
     def jump(self, ms: int) -> None:
@@ -137,6 +140,7 @@ class ScaledClock(_Jumps):
         return None if self._numerator == 0 else left_ms * self._denominator / (self._numerator * MS_PER_SECOND)
 
     async def wait(self, future: Future[None], deadline_link_ms: int) -> bool:
+        """Wait until ``future`` is done or link time reaches the deadline; True when it is done."""
         import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
 
         if not future.done():
@@ -144,12 +148,14 @@ class ScaledClock(_Jumps):
         return future.done()
 
     async def sleep_until(self, deadline_link_ms: int) -> None:
+        """Wait until link time reaches the deadline."""
         import asyncio  # noqa: PLC0415 - as above
 
         while (left_ms := deadline_link_ms - self.link_ms()) > 0:
             await asyncio.sleep(left_ms / MS_PER_SECOND)
 
     def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when link time reaches ``link_ms``; returns what cancels it."""
         import asyncio  # noqa: PLC0415 - as above
 
         delay_s = max(0, link_ms - self.link_ms()) / MS_PER_SECOND
@@ -191,9 +197,11 @@ class ManualClock(_Jumps):
         self._timer_count = 0
 
     def therapy_ms(self) -> int:
+        """The pump's time, ms."""
         return self._now_ms
 
     def link_ms(self) -> int:
+        """The conversation's time, ms."""
         return self._now_ms
 
     def advance(self, *, days: int = 0, hours: int = 0, minutes: int = 0, seconds: int = 0, ms: int = 0) -> None:
@@ -213,6 +221,7 @@ class ManualClock(_Jumps):
         return lambda: self._activities.remove(in_flight)
 
     def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when link time reaches ``link_ms``; returns what cancels it."""
         self._timer_count += 1  # keeps timers of one instant in order and the heap off comparing callables
         timer = (link_ms, self._timer_count, callback)
         heapq.heappush(self._timers, timer)
@@ -225,9 +234,10 @@ class ManualClock(_Jumps):
         return cancel
 
     async def wait(self, future: Future[None], deadline_link_ms: int) -> bool:
+        """Wait until ``future`` is done or link time reaches the deadline; True when it is done."""
         import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
 
-        while not future.done():
+        while not future.done():  # noqa: ASYNC110 - waits for a turn of the loop, not for an event
             if not self._activities:
                 raise UsageError(
                     "a ManualClock can time in-process links only: time it controls must not race real I/O; "
@@ -243,6 +253,7 @@ class ManualClock(_Jumps):
         return future.done()
 
     async def sleep_until(self, deadline_link_ms: int) -> None:
+        """Wait until link time reaches the deadline."""
         import asyncio  # noqa: PLC0415 - as above
 
         if self._now_ms >= deadline_link_ms:

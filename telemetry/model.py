@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Self
 
 from telemetry.errors import UsageError
-from telemetry.units import Concentration, DailyDose, FlowRate, HourlyDose
+from telemetry.units import DailyDose, FlowRate, HourlyDose
 
 
 class PumpMode(StrEnum):
@@ -210,7 +210,7 @@ class Therapy:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A committed prescription: dose *and* volume per day, bound to one reservoir of one drug (protocol.md, Decided 1)."""
+    """A committed prescription: dose *and* volume per day, bound to one reservoir of one drug."""
 
     mode: PumpMode
     rate_nl_per_day: int

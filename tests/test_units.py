@@ -163,7 +163,7 @@ def test_orders_hashes_and_stays_as_it_is() -> None:
     assert copy.deepcopy(small) == small
     assert pickle.loads(pickle.dumps(large)) == large  # noqa: S301 - our own bytes
     with pytest.raises(AttributeError, match="immutable"):
-        small._count = 5  # type: ignore[misc]
+        small._count = 5
 
 
 @given(st.integers(1, 48_000_000), st.sampled_from([50_000, 500_000, 1_000_000, 2_000_000, 3_000_000]))

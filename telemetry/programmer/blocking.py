@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from telemetry.errors import UsageError
 from telemetry.model import StopReason
-from telemetry.programmer.client import Programmer
 from telemetry.programmer.opening import connect
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         Therapy,
         Warn,
     )
+    from telemetry.programmer.client import Programmer
     from telemetry.programmer.records import Outcome, Proposal
     from telemetry.units import DailyDose, FlowRate, HourlyDose
 

@@ -49,7 +49,7 @@ class Lost:
 class PumpConnection:
     """Opens the link and the session as needed and carries one request at a time."""
 
-    def __init__(  # noqa: PLR0913 - each is injected on purpose
+    def __init__(
         self,
         opener: Callable[[Receiver], Awaitable[Transport]],
         *,

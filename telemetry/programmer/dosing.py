@@ -73,7 +73,9 @@ class Intent:
 class IntentMaker(Protocol):
     """Makes the intent against what the pump says now (its concentration, its program)."""
 
-    def __call__(self, status: StatusMessage) -> Intent: ...
+    def __call__(self, status: StatusMessage) -> Intent:
+        """Make it."""
+        ...
 
 
 class Dosing:
@@ -92,26 +94,31 @@ class Dosing:
         self._journals = journals
         self._entropy = entropy
         self._concentration_ng_per_ml: int | None = None
+        self._asked_in: AcceptPayload | None = None
+        """The session in which every unknown outcome has been asked for."""
         self.resolved: list[Outcome] = []
         """Outcomes of earlier operations that this programmer has found out, oldest first."""
 
-    async def contact(self) -> AcceptPayload:
-        """Open link and session; the first request of a new session asks for every outcome still unknown."""
-        if self._connection.session_open and self._connection.accept is not None:
-            return self._connection.accept
+    async def contact(self, *, resolve: bool = True) -> AcceptPayload:
+        """Open link and session; the first request of a new session asks for every outcome still unknown.
+
+        Only a stop does without (``resolve=False``): nothing may keep it from going out.
+        """
         accept = await self._connection.open()
-        journal = self._journal(accept)
-        for entry in unresolved(journal):
-            await self._resolve(journal, entry)
+        if resolve and accept is not self._asked_in:
+            journal = self._journal(accept)
+            for entry in unresolved(journal):
+                await self._resolve(journal, entry)
+            self._asked_in = accept
         return accept
 
-    async def read(self, message: Message) -> Message:
+    async def read(self, message: Message, *, resolve: bool = True) -> Message:
         """Send a request that changes nothing; opens a new session once when an old one turns out to be gone."""
         reused = self._connection.session_open
-        await self.contact()
+        await self.contact(resolve=resolve)
         answer = await self._connection.exchange(message)
         if isinstance(answer, Lost) and reused:
-            await self.contact()
+            await self.contact(resolve=resolve)
             answer = await self._connection.exchange(message)
         if isinstance(answer, Lost):
             raise answer.error
@@ -148,8 +155,8 @@ class Dosing:
     async def stop(self, reason: StopReason) -> Change:
         """Stop delivery in one step; allowed whatever is unknown, and repeated with the same identity if need be."""
         try:
-            before = therapy_state(await self._read_status())
-            accept = await self.contact()
+            before = therapy_state(await self._read_status(resolve=False))
+            accept = await self.contact(resolve=False)
         except PeerError as error:
             raise LinkError(f"{error}; the pump was not stopped") from error
         journal = self._journal(accept)
@@ -197,8 +204,8 @@ class Dosing:
     def _journal(self, accept: AcceptPayload) -> Journal:
         return self._journals.journal(accept.pump_id, self._connection.slot)
 
-    async def _read_status(self) -> StatusMessage:
-        answer = await self.read(ReadStatus())
+    async def _read_status(self, *, resolve: bool = True) -> StatusMessage:
+        answer = await self.read(ReadStatus(), resolve=resolve)
         if not isinstance(answer, StatusMessage):
             raise LinkError(f"the pump answered {type(answer).__name__} to a request for its status")
         self._concentration_ng_per_ml = answer.concentration_ng_per_ml
@@ -208,24 +215,19 @@ class Dosing:
         """The journal, once nothing in it is unknown: no new dose leaves before (INV-22)."""
         journal = self._journal(await self.contact())
         for entry in unresolved(journal):
-            outcome = await self._resolve(journal, entry)
-            if outcome is None or not outcome.certain:
-                raise OutcomeUnknown(
-                    entry.op_id,
-                    f"operation {entry.op_id} ({entry.intent}) was sent and the pump has no record of its outcome "
-                    f"any more: read the pump's log, decide, and settle it before any new change",
-                )
+            raise OutcomeUnknown(
+                entry.op_id,
+                f"operation {entry.op_id} ({entry.intent}) was sent and the pump has no record of its outcome "
+                f"any more: read the pump's log, decide, and settle it before any new change",
+            )
         return journal
 
-    async def _resolve(self, journal: Journal, entry: JournalEntry) -> Outcome | None:
+    async def _resolve(self, journal: Journal, entry: JournalEntry) -> None:
         answer = await self._connection.exchange(Query(op_id=bytes.fromhex(entry.op_id)))
         if isinstance(answer, Lost):
             raise answer.error
-        if not isinstance(answer, VerdictReport):
-            return None
-        outcome = _outcome(entry.op_id, answer)
-        self._note(journal, entry, outcome)
-        return outcome
+        if isinstance(answer, VerdictReport):
+            self._note(journal, entry, _outcome(entry.op_id, answer))
 
     def _note(self, journal: Journal, entry: JournalEntry, outcome: Outcome) -> None:
         if not outcome.certain:
@@ -234,7 +236,7 @@ class Dosing:
         journal.record(moved_to(entry, Stage.APPLIED if applied else Stage.REFUSED, outcome.verdict.value))
         self.resolved.append(outcome)
 
-    async def _take_number(  # noqa: PLR0913 - the parts of a journal line
+    async def _take_number(
         self,
         journal: Journal,
         accept: AcceptPayload,
@@ -324,7 +326,7 @@ class Dosing:
             raise explain_refusal(answer, concentration_ng_per_ml=self._concentration_ng_per_ml)
         return answer
 
-    async def _compare(  # noqa: PLR0913 - what was wanted and what was read back
+    async def _compare(
         self,
         journal: Journal,
         entry: JournalEntry,

@@ -1,0 +1,1 @@
+"""The simulated side: virtual pump, telemeter, firmware, and the stations that serve them. All SIMULATED."""

@@ -44,7 +44,7 @@ class PumpFirmware:
     answers must make the device's state durable first, and then clear it.
     """
 
-    def __init__(  # noqa: PLR0913 - each is injected on purpose
+    def __init__(
         self,
         device: PumpDevice,
         *,

@@ -295,7 +295,10 @@ def parse_age_ms(age: str | Duration | None, profile: PumpProfile) -> int:
         return age.ms
     match = re.fullmatch(r"(?P<milestone>[A-Z]+)\s*-\s*(?P<lead>.+)", str(age))
     if match is None:
-        return Duration.parse(str(age)).ms
+        try:
+            return Duration.parse(str(age)).ms
+        except UsageError as error:
+            raise UsageError(f"age: {error}; or a time before a milestone, such as ERI-1d") from None
     if match["milestone"] not in _MILESTONES:
         raise UsageError(f"age: {age!r} names no milestone; write 3 y, ERI-1d or EOS-1d")
     ages = dict(zip(_MILESTONES, service_ages_ms(profile, profile.start_rate_nl_per_day), strict=True))

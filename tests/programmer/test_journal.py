@@ -47,7 +47,7 @@ def test_inv_26_a_line_is_on_the_medium_before_record_returns(path: Path, monkey
         real(descriptor)
         synced.append(path.read_bytes() if path.exists() else b"")
 
-    monkeypatch.setattr(journal_module.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     book = FileJournal(path)
     book.record(entry(1))
     assert synced, "record returned without flushing"
@@ -118,7 +118,7 @@ def test_a_full_disk_is_no_silent_loss(path: Path, monkeypatch: pytest.MonkeyPat
     def full(_descriptor: int, _data: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal_module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(SecurityError, match="No space left"):
         FileJournal(path).record(entry(1))
 

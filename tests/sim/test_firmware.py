@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import fields, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,11 +20,13 @@ from telemetry.model import (
     Warn,
 )
 from telemetry.protocol import messages as wire
-from telemetry.protocol.messages import Message
 from telemetry.protocol.roles import allows
 from telemetry.protocol.wire import BY_NAME, MESSAGES, Plane, Status
 from telemetry.units import MS_PER_DAY, Volume
 from tests.support.talk import Rig, Talker
+
+if TYPE_CHECKING:
+    from telemetry.protocol.messages import Message
 
 REQUESTS = tuple(spec for spec in MESSAGES if spec.plane is Plane.REQUEST)
 
@@ -49,7 +52,7 @@ def any_request(talker: Talker, name: str) -> Message:
         "AcknowledgeAlarm": wire.AcknowledgeAlarm(kind=AlarmKind.LOW_RESERVOIR),
     }
     kind = getattr(wire, name)
-    return built.get(name) or kind()  # type: ignore[no-any-return]
+    return built.get(name) or kind()
 
 
 STATES = ("running", "stopped", "empty", "end_of_service", "transaction_open")
@@ -304,9 +307,9 @@ def test_inv_27_a_stale_base_is_refused_at_begin_and_at_commit() -> None:
     "change",
     [{"concentration_ng_per_ml": 500_000, "dose_ng_per_day": 75_000}, {"reservoir_generation": 77}],
 )
-def test_inv_43_a_program_bound_to_another_reservoir_is_refused(change: dict[str, object]) -> None:
+def test_inv_43_a_program_bound_to_another_reservoir_is_refused(change: dict[str, int]) -> None:
     talker = Rig().open()
-    assert refused(talker.ask(talker.rate(150_000, **change)))[0] is Status.BINDING
+    assert refused(talker.ask(talker.rate(150_000, talker.new_op_id(), **change)))[0] is Status.BINDING
 
 
 @pytest.mark.inv(41)
