@@ -151,7 +151,7 @@ class ScaledClock(_Jumps):
         """Wait until link time reaches the deadline."""
         import asyncio  # noqa: PLC0415 - as above
 
-        while (left_ms := deadline_link_ms - self.link_ms()) > 0:
+        while (left_ms := deadline_link_ms - self.link_ms()) > 0:  # noqa: ASYNC110 - host timers may fire early
             await asyncio.sleep(left_ms / MS_PER_SECOND)
 
     def call_at(self, link_ms: int, callback: Callable[[], None]) -> Callable[[], None]:
@@ -237,7 +237,7 @@ class ManualClock(_Jumps):
         """Wait until ``future`` is done or link time reaches the deadline; True when it is done."""
         import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
 
-        while not future.done():  # noqa: ASYNC110 - waits for a turn of the loop, not for an event
+        while not future.done():
             if not self._activities:
                 raise UsageError(
                     "a ManualClock can time in-process links only: time it controls must not race real I/O; "
