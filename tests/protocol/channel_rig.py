@@ -13,6 +13,7 @@ from telemetry.protocol.channel import AcceptFacts, Answered, Opened, Programmer
 from telemetry.protocol.credentials import test_credential, test_pump_secrets, test_slots
 from telemetry.protocol.exchange import LinkPolicy
 from telemetry.protocol.frame import Frame, decode_frame
+from telemetry.protocol.primitives import KeyPair, Secret
 from telemetry.protocol.wire import Status
 
 if TYPE_CHECKING:
@@ -122,6 +123,23 @@ def programmer(
         emergency=emergency,
         policy=policy or LinkPolicy(),
     )
+
+
+class StolenPump(KeyPair):
+    """A thief's stand-in for a programmer's static key, made of what a pump stores: its own key and the public half.
+
+    With them he knows DH(s, s) and so can write Noise message 1 (key-compromise impersonation). DH(s of the
+    programmer, e of the pump), which message 2 and every session key rest on, he can only guess.
+    """
+
+    def __init__(self, pump: KeyPair, public: bytes) -> None:
+        super().__init__(Secret(b"\x66" * 32))
+        self._pump, self.public = pump, public
+
+    __slots__ = ("_pump",)
+
+    def exchange(self, public: bytes) -> bytes:
+        return self._pump.exchange(self.public if public == self._pump.public else public)
 
 
 def settle(side: ProgrammerChannel, pump: Pump, now_ms: int = 0) -> list[bytes]:

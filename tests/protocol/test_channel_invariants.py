@@ -17,12 +17,23 @@ from telemetry.errors import BadFrame, BadPayload, SecurityError, UsageError
 from telemetry.model import Role
 from telemetry.protocol import primitives
 from telemetry.protocol.channel import Answered, Opened, ProgrammerChannel, SessionInfo
-from telemetry.protocol.codec import decode_record, encode_record
+from telemetry.protocol.codec import decode_record, encode, encode_record, pad
 from telemetry.protocol.credentials import role_within, test_credential, test_pump_secrets, test_slots
 from telemetry.protocol.frame import Frame, decode_frame, encode_frame
 from telemetry.protocol.handshake import gate_mac
-from telemetry.protocol.wire import FrameType
-from tests.protocol.channel_rig import OPERATOR_REF, PUMP_ID, Pump, ask, opened, programmer, seeded, settle, stuck
+from telemetry.protocol.wire import COUNTER, FrameType
+from tests.protocol.channel_rig import (
+    OPERATOR_REF,
+    PUMP_ID,
+    Pump,
+    StolenPump,
+    ask,
+    opened,
+    programmer,
+    seeded,
+    settle,
+    stuck,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -484,21 +495,36 @@ def test_inv_11_a_counter_is_sealed_once() -> None:
 
 @pytest.mark.inv(12)
 def test_inv_12_everything_the_pump_stores_does_not_forge_a_request() -> None:
-    """Pump memory (static key, slots, find key) can forge HELLO as far as the gate; Noise message 1 it cannot."""
+    """A thief with the pump's memory gets as far as ACCEPT, reads nothing of it, and no request of his executes."""
     pump = Pump()
     slot = next(slot for slot in test_slots() if slot.role is Role.CLINICIAN)
+    stolen = test_pump_secrets(PUMP_ID)
     thief = replace(
         test_credential(Role.CLINICIAN),
-        static=primitives.KeyPair(primitives.Secret(b"\x66" * 32)),
+        static=StolenPump(stolen.static, slot.public),
         psk=slot.psk,
         gate=slot.gate,
-        find_key=test_pump_secrets(PUMP_ID).find_key,
+        find_key=stolen.find_key,
     )
     side = programmer(credential=thief)
     side.open(0)
-    settle(side, pump)
-    assert pump.channel.counters.noise_failures == 1
-    assert pump.channel.session is None
+    carried = settle(side, pump)
+    assert decode_frame(carried[-1]).type is FrameType.ACCEPT
+    assert side.ignored == 1
+    assert side.take_events() == []
+    assert side.export_keys() is None
+    # What he can compute: the session keys with his guess in place of the one secret that he lacks.
+    accept = decode_frame(carried[-1]).body
+    noise = side._handshake._noise  # type: ignore[union-attr] # it waits for ACCEPT
+    state = noise._state.copy()
+    state.mix_ephemeral(accept[:32])
+    for key in (noise._ephemeral, noise._static):
+        state.mix_key(key.exchange(accept[:32]))
+    guess = primitives.Aead(state.split().initiator_to_responder)
+    for counter in range(3):
+        body = COUNTER.pack(counter) + guess.seal(counter, pad(encode(m.ReadLedger())))
+        assert pump.receive(encode_frame(Frame(FrameType.REQ, 0, body))) == []
+    assert (pump.executed, pump.happened) == ([], []), "the firmware never hears of his session"
 
 
 @pytest.mark.inv(13)

@@ -180,9 +180,7 @@ class LossyChannels(RuleBasedStateMachine):
         assert kinds == ["opened", "closed"] * (len(kinds) // 2) + ["opened"] * (len(kinds) % 2)
 
 
-TestLossyChannels = pytest.mark.inv(4)(
-    pytest.mark.inv(5)(pytest.mark.inv(6)(pytest.mark.inv(7)(pytest.mark.inv(48)(LossyChannels.TestCase))))
-)
+TestLossyChannels = LossyChannels.TestCase
 
 
 def test_the_machine_reaches_answers_and_losses() -> None:

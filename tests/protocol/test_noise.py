@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from telemetry.errors import OutOfTurn, PeerError, SecurityError
 from telemetry.protocol.noise import OVERHEAD, Initiator, Responder, TransportKeys
 from telemetry.protocol.primitives import Aead, Ephemeral, KeyPair, Secret
+from tests.protocol.channel_rig import StolenPump
 from tests.protocol.test_primitives import LOW_ORDER
 
 h = bytes.fromhex
@@ -194,11 +195,11 @@ def test_keys_do_not_show() -> None:
 
 
 @pytest.mark.inv(12)
-def test_inv_12_what_the_pump_stores_does_not_open_the_transport_as_a_programmer() -> None:
-    """With the pump's private key, the slot's public half and psk: message 1 can be forged, the session cannot."""
+def test_inv_12_what_the_pump_stores_forges_message_1_and_no_session() -> None:
     alice, bob = KeyPair(ALICE), KeyPair(BOB)
-    # The thief has bob, alice.public and PSK, and plays a programmer with a static key of his own.
-    thief = Initiator(b"p", KeyPair(Secret(b"\x66" * 32)), bob.public, PSK, Ephemeral(Secret(b"\x67" * 32)))
+    thief = Initiator(b"p", StolenPump(bob, alice.public), bob.public, PSK, Ephemeral(Secret(b"\x67" * 32)))
     responder = Responder(b"p", bob, alice.public, PSK)
-    with pytest.raises(PeerError):
-        responder.read(thief.write(b""))
+    assert responder.read(thief.write(b"forged")) == b"forged", "which is why nothing may follow from message 1"
+    message, _ = responder.write(b"accept", Ephemeral(Secret(b"\x0f" * 32)))
+    with pytest.raises(PeerError, match="tag does not fit"):
+        thief.read(message)
