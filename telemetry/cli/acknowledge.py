@@ -26,7 +26,7 @@ Examples:
 @url_argument
 @click.argument("alarm", type=click.Choice([kind.value for kind in AlarmKind]))
 @change_options()
-def command(url: str, alarm: str, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001, PLR0913 - one a command-line option
+def command(url: str, alarm: str, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
     """Acknowledge one alarm: a latched one is released, one whose condition is present is quieted."""
 
     async def act(programmer: Programmer) -> tuple[Alarm, ...]:

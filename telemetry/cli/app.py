@@ -97,7 +97,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, "--version", message="telemetry %(version)s (SIMULATED devices only)")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error (for reports of defects).")
-def commands(debug: bool) -> None:  # noqa: ARG001, FBT001 - read from the arguments, since parsing may be what fails
+def commands(debug: bool) -> None:  # noqa: FBT001 - read from the arguments, since parsing may be what fails
     """Programmer, simulator and driver layer for implantable intrathecal drug pumps.
 
     SIMULATED devices only; nothing here is for clinical use.
@@ -109,8 +109,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = commands.main(args=list(arguments), prog_name="telemetry", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has enough of it: say nothing more, not even at the interpreter's own last flush.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has enough of it (rich says so by SystemExit): nothing more is said, not even at the
+        # interpreter's own last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return failures.Exit.REFUSED
     except BaseException as error:  # noqa: BLE001 - the outermost boundary: everything becomes a line and a status

@@ -16,7 +16,7 @@ from telemetry.cli.output import console, emit, facts, note, table
 from telemetry.cli.refusals import explain
 from telemetry.cli.views import heading
 from telemetry.errors import LinkError, PeerError, Refused, TelemetryError, UsageError
-from telemetry.units import MS_PER_DAY, MS_PER_SECOND
+from telemetry.units import MS_PER_DAY, MS_PER_SECOND, Dose, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,7 +66,6 @@ class Visit:
     def ask(self, question: str) -> bool:
         """Whether the person says yes; Ctrl-C and the end of input are a no."""
         return self.terms.yes or _asked(question)
-
 
 
 def change(terms: Terms, act: Callable[[Visit], Awaitable[Change]]) -> None:
@@ -137,8 +136,8 @@ def proposal_table(visit: Visit, proposal: Proposal) -> Table:
     """Before and after side by side, every number of the right column the pump's own."""
     before, after = proposal.before, proposal.after
     shown = _side_by_side(visit, before, after, "after")
-    shown.add_row("24 h total", "", f"{words.dose(proposal.dose_24h_ng).removesuffix('/day')} in "
-                                    f"{words.flow(proposal.volume_24h_nl).removesuffix('/day')} (the pump's own sum)")  # fmt: skip
+    total = f"{Dose(proposal.dose_24h_ng)} in {Volume(proposal.volume_24h_nl)}"
+    shown.add_row("24 h total (pump's sum)", "", total)
     shown.add_row("low-reservoir alarm", *_alarm_before_after(visit, after.rate_nl_per_day))
     empty = proposal.empty_in_s
     shown.add_row("empty", "", words.NONE if empty is None else f"in {words.span(empty * MS_PER_SECOND)}")
@@ -169,8 +168,8 @@ def _change(before: TherapyState, after: TherapyState) -> str:
 def _alarm_before_after(visit: Visit, rate_nl_per_day: int) -> tuple[str, str]:
     status, epoch = visit.status, visit.identity.epoch_utc_s
     return (
-        words.when(status.low_reservoir_at_ms, status.now_ms, epoch),
-        words.when(low_reservoir_at_ms(status, visit.limits, rate_nl_per_day), status.now_ms, epoch),
+        words.when(status.low_reservoir_at_ms, status.now_ms, epoch, between="\n"),
+        words.when(low_reservoir_at_ms(status, visit.limits, rate_nl_per_day), status.now_ms, epoch, between="\n"),
     )
 
 
@@ -200,9 +199,8 @@ def _report(visit: Visit, done: Change, after: PumpStatus | None, resolved: tupl
         return
     screen = console()
     screen.print(
-        f"[bold green]Applied[/] at {words.date(done.applied_at_ms, who.epoch_utc_s)}: "
-        f"{words.therapy(done.before)} → [bold]{words.therapy(done.after)}[/]"
+        f"[bold green]Applied[/] at {words.date(done.applied_at_ms, who.epoch_utc_s)}, operation {done.transaction}"
     )
+    screen.print(f"  {words.therapy(done.before)} → [bold]{words.therapy(done.after)}[/]")
     if after is not None and alarm_at_ms is not None:
-        screen.print(f"Low-reservoir alarm: {words.when(alarm_at_ms, after.now_ms, who.epoch_utc_s)}")
-    screen.print(f"[dim]Operation {done.transaction}[/]")
+        screen.print(f"  low-reservoir alarm {words.when(alarm_at_ms, after.now_ms, who.epoch_utc_s)}")

@@ -1,4 +1,4 @@
-"""What every command that talks to a pump shares: the URL, the role, opening, closing, and telling what was resolved."""
+"""What every command that talks to a pump shares: URL, role, opening, closing, and telling what was resolved."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, for the three readers: status for the shell, kind and facts for a program, message for a person."""
+    """What went wrong: status for the shell, kind and facts for a program, message for a person."""
 
     exit: Exit
     kind: str
@@ -47,7 +47,7 @@ class DefectInChangeError(Exception):
     """A defect of this program while a change was on its way (the defect is ``__cause__``)."""
 
 
-def classify(error: BaseException) -> Failure:
+def classify(error: BaseException) -> Failure:  # noqa: PLR0911 - one return a kind
     """Say what kind of failure an exception is; total."""
     match error:
         case click.ClickException():

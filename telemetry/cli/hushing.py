@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from telemetry.programmer import Programmer
 
 
-def hush(  # noqa: PLR0913 - the options of a command
+def hush(
     url: str,
     act: Callable[[Programmer], Awaitable[tuple[Alarm, ...]]],
     *,

@@ -33,5 +33,5 @@ def accept_option(command: _Command) -> _Command:
         multiple=True,
         type=click.Choice([warning.value for warning in Warn]),
         metavar="NAME",
-        help=f"Accept this soft limit of the pump by name (repeatable): {', '.join(warning.value for warning in Warn)}.",
+        help=f"Accept this soft limit by name (repeatable): {', '.join(warning.value for warning in Warn)}.",
     )(command)

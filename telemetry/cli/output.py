@@ -1,4 +1,4 @@
-"""Where text goes: results to standard output, everything else to standard error; with ``--json`` one object and no more."""
+"""Where text goes: results to standard output, all else to standard error; with ``--json`` one object and no more."""
 
 from __future__ import annotations
 
@@ -30,8 +30,16 @@ def table(title: str, *columns: str) -> Table:
     """A table as all commands show it."""
     from rich import box  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
 
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.ROUNDED, show_header=any(columns))
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.ROUNDED,
+        show_header=any(columns),
+        min_width=Text.from_markup(title).cell_len,  # else a small table would fold its title
+    )
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
@@ -43,8 +51,8 @@ def emit(content: Mapping[str, object]) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person something besides the result."""
-    click.echo(text, err=True)
+    """Tell the person something besides the result, wrapped for the terminal."""
+    console(stderr=True).print(text, markup=False)
 
 
 def plain(value: object) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry.clock import SystemClock
 from telemetry.cli.output import console
+from telemetry.clock import SystemClock
 
 if TYPE_CHECKING:
     from types import TracebackType

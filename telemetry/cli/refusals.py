@@ -1,4 +1,4 @@
-"""A refusal in the words of whoever asked: the value, the pump's rule, and what would be right at this concentration."""
+"""A refusal in readable units: the value, the pump's rule, and what would be right at this concentration."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 _FLOW = frozenset({RefusalReason.RATE_BELOW_MINIMUM, RefusalReason.RATE_ABOVE_MAXIMUM})
 _DOSE = frozenset({RefusalReason.DAILY_DOSE_BELOW_HARD_LIMIT, RefusalReason.DAILY_DOSE_ABOVE_HARD_LIMIT})
+_CHANGE = frozenset({RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT})
 _PLAIN = {
     RefusalReason.ROLE_FORBIDS: "this role may not do that; repeat with --role clinician",
     RefusalReason.NO_CONTACT: "the telemeter lost the pump; lay it over the pump and repeat",
     RefusalReason.BASE_CHANGED: "somebody changed the program meanwhile; read it again and decide anew",
     RefusalReason.PROPOSAL_EXPIRED: "the proposal expired before it was confirmed; nothing was changed: repeat",
-    RefusalReason.PROPOSAL_VOIDED: "the proposal was voided (time jumped or contact was lost); nothing was changed: repeat",
+    RefusalReason.PROPOSAL_VOIDED: "the proposal was voided (time jumped, contact lost); nothing was changed: repeat",
     RefusalReason.NOT_STOPPED: "the pump is not stopped; there is nothing to resume",
     RefusalReason.RESERVOIR_EMPTY: "the reservoir is empty; it must be refilled first",
     RefusalReason.SAFE_STATE: "the pump is in its safe state; it needs a new program before that",
@@ -47,9 +48,9 @@ def explain(refused: Refused, limits: PumpLimits | None = None, status: PumpStat
 def _field(reason: str) -> str:
     if reason in _FLOW:
         return "rate_nl_per_day"
-    if reason in _DOSE:
+    if reason in _DOSE | _CHANGE:
         return "dose_ng_per_day"
-    return "change_ppm" if reason == RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT else ""
+    return ""
 
 
 def _message(refused: Refused, limits: PumpLimits | None, status: PumpStatus | None) -> str:
@@ -63,12 +64,11 @@ def _message(refused: Refused, limits: PumpLimits | None, status: PumpStatus | N
         return f"refused: {_flow(refused, limits, status)}"
     if reason in _DOSE:
         return f"refused: {_dose(refused, limits)}"
-    if reason == RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT:
-        limit = limits.change_hard_ppm if limits is not None else refused.limit or 0
-        by = f" by {words.percent(refused.value)}" if refused.value else ""
+    if reason in _CHANGE:
+        rule = f" (change at most {words.percent(limits.change_hard_ppm)})" if limits is not None else ""
         return (
-            f"refused: this would change the daily dose{by}, and the pump allows {words.percent(limit)} in one step; "
-            "go in smaller steps"
+            f"refused: {words.dose(refused.value or 0)} is too far from the present daily dose; in one step the pump "
+            f"goes as far as {words.dose(refused.limit or 0)}{rule}: go in smaller steps"
         )
     if reason == RefusalReason.SILENCE_TOO_LONG:
         most = f"at most {words.duration((refused.limit or 0) * 1_000)}" if refused.limit else "a shorter time"

@@ -24,7 +24,7 @@ Examples:
 @url_argument
 @accept_option
 @change_options()
-def command(url: str, accept: tuple[str, ...], role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001, PLR0913 - one a command-line option
+def command(url: str, accept: tuple[str, ...], role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
     """Start the committed program of a stopped pump again: staged, read back and confirmed like any other change."""
 
     async def act(visit: Visit) -> Change:

@@ -30,7 +30,7 @@ Examples:
 @click.argument("rate", required=False, default="")
 @accept_option
 @change_options()
-def command(url: str, rate: str, accept: tuple[str, ...], role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001, PLR0913 - one a command-line option
+def command(url: str, rate: str, accept: tuple[str, ...], role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
     """Change the rate of delivery.
 
     RATE is a number with its unit: a flow (ml/day, ul/day, ml/h), a dose per day (ug/day, mg/day) or per hour (ug/h).
@@ -38,7 +38,7 @@ def command(url: str, rate: str, accept: tuple[str, ...], role: str, arm: bool, 
     """
     need_url(url)
     if not rate:
-        raise click.UsageError("RATE is missing: a number with its unit, as in \"0.200 ml/day\" or \"400 ug/day\"")
+        raise click.UsageError('RATE is missing: a number with its unit, as in "0.200 ml/day" or "400 ug/day"')
     wanted = parse_delivery(rate)
     if isinstance(wanted, HourlyDose):
         note(f"{wanted} is {words.dose(wanted.per_day().ng_per_day)}")

@@ -33,12 +33,10 @@ Examples:
     help="For how long; the pump may allow less.",
 )
 @change_options()
-def command(url: str, minutes: int, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001, PLR0913 - one a command-line option
+def command(url: str, minutes: int, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
     """Silence what sounds now, for a time. The cause stays, and stays in the log; a new alarm sounds again."""
 
     async def act(programmer: Programmer) -> tuple[Alarm, ...]:
         return await programmer.silence_alarm(minutes * MS_PER_MINUTE)
 
-    hush(
-        url, act, question=f"Silence for {minutes} minutes?", role=role, arm=arm, yes=yes, as_json=as_json
-    )
+    hush(url, act, question=f"Silence for {minutes} minutes?", role=role, arm=arm, yes=yes, as_json=as_json)

@@ -17,8 +17,6 @@ from telemetry.clock import host_utc_s
 from telemetry.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from telemetry.model import PumpEvent
     from telemetry.sim.serving import Simulator, SimulatorSettings
 
@@ -45,17 +43,23 @@ With '?record=FILE.telcap' a listener records its traffic ('telemetry decode FIL
 
 @click.command(epilog=_EPILOG)
 @click.option("--listen", multiple=True, metavar="URL", help="Where to offer the device (repeatable).")
-@click.option("--profile", metavar="NAME", help="Pump family (telemetry profile list) or a .toml file. [default: itb-40]")
+@click.option(
+    "--profile", metavar="NAME", help="Pump family (telemetry profile list) or a .toml file. [default: itb-40]"
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Make everything random repeatable. [default: the system's]")
-@click.option("--speed", default="1", show_default=True, metavar="X", help="Pace of therapy time: 1000, 1/2, 0 (frozen).")
+@click.option(
+    "--speed", default="1", show_default=True, metavar="X", help="Pace of therapy time: 1000, 1/2, 0 (frozen)."
+)
 @click.option("--state", type=click.Path(path_type=Path), help="Go on with the pump in this file; made when missing.")
 @click.option(
     "--control", default="http://127.0.0.1:0", show_default=True, metavar="URL", help="The back door, or 'none'."
 )
-@click.option("--loss", default="0", show_default=True, metavar="SHARE", help="Near field: share of frames lost, 0 to 1.")
+@click.option(
+    "--loss", default="0", show_default=True, metavar="SHARE", help="Near field: share of frames lost, 0 to 1."
+)
 @click.option("--delay", type=click.IntRange(0, 60_000), default=0, show_default=True, help="Near field: ms a frame.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines: one with the URLs, then one for each event.")
-def command(  # noqa: PLR0913 - one a command-line option
+def command(  # noqa: PLR0913, PLR0917 - one a command-line option, passed by name
     listen: tuple[str, ...],
     profile: str | None,
     seed: int | None,
@@ -89,7 +93,7 @@ def command(  # noqa: PLR0913 - one a command-line option
 def parse_share_ppm(text: str) -> int:
     """A share between 0 and 1 with at most six decimals, as parts per million; raises ``UsageError``."""
     whole, _, fraction = text.partition(".")
-    if not (whole + fraction).isdecimal() or not whole.isascii() or not fraction.isascii() or len(fraction) > 6:  # noqa: E501
+    if not (whole + fraction).isdecimal() or not whole.isascii() or not fraction.isascii() or len(fraction) > 6:
         raise UsageError(f"--loss {text}: it is no share such as 0.05 (at most six decimals)")
     ppm = int(whole) * _PPM + int(fraction.ljust(6, "0"))
     if ppm > _PPM:
@@ -168,14 +172,14 @@ class _Lines:
 
         pump, screen = simulator.pump, self._screen
         who, status = pump.device.identity(), pump.status
+        drug = f"{status.drug.value} {words.concentration(status.concentration_ng_per_ml)}"
         lines = [f"[bold yellow]{line}[/]" for line in _BANNER]
         went_on = f", going on at {words.pump_time(pump.now_ms)}" if simulator.resumed else ""
         lines += [
             "[bold]not a medical device, not for clinical use[/]",
             "",
             f"{who.model.removeprefix('SIMULATED ')} pump, serial {who.serial}{went_on}",
-            f"{words.volume(status.reservoir_nl)} {status.drug.value} "
-            f"{words.concentration(status.concentration_ng_per_ml)}, {words.therapy_now(status)}",
+            f"{words.volume(status.reservoir_nl)} {drug}, {words.therapy_now(status)}",
             f"therapy time runs at speed {simulator.settings.speed}",
         ]
         screen.print(Panel("\n".join(lines), box=box.HEAVY, border_style="yellow", expand=False, padding=(0, 2)))
@@ -232,5 +236,3 @@ def _command_name() -> str:
         return f"{sys.executable} -m telemetry"
     here = Path.cwd()
     return str(mine.relative_to(here)) if mine.is_absolute() and mine.is_relative_to(here) else str(mine)
-
-

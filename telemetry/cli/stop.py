@@ -34,7 +34,7 @@ Examples:
     help="Why; it stands in the pump's log.",
 )
 @change_options()
-def command(url: str, reason: str, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001, PLR0913 - one a command-line option
+def command(url: str, reason: str, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
     """Stop delivery at once; the pump stays stopped until it is resumed.
 
     Abrupt loss of intrathecal baclofen can kill: the warning is shown before anything is asked.
@@ -43,8 +43,9 @@ def command(url: str, reason: str, role: str, arm: bool, as_json: bool, yes: boo
     async def act(visit: Visit) -> Change:
         status = visit.status
         note(f"WARNING: {words.WITHDRAWAL}")
+        moment = words.date(status.now_ms, visit.identity.epoch_utc_s)
         now = words.therapy_now(status)
-        note(f"The pump delivers {now}; it will stand still from now on ({words.date(status.now_ms, visit.identity.epoch_utc_s)}).")
+        note(f"The pump delivers {now}; it will stand still from now on ({moment}).")
         if not visit.ask("Stop the pump?"):
             raise Refused("declined", "not confirmed; the pump was not stopped")
         visit.going = True

@@ -59,8 +59,9 @@ WARNINGS = {
     Warn.STOPPED_OVER_48_H: "the pump stood still for more than 48 h: the tube may have taken a set",
 }
 WITHDRAWAL = (
-    "Abrupt loss of intrathecal baclofen can cause high fever, altered mental state, rebound spasticity, rhabdomyolysis, "
-    "organ failure and death. Have a plan (oral or intrathecal replacement, observation) before you stop."
+    "Abrupt loss of intrathecal baclofen can cause high fever, altered mental state, rebound spasticity, "
+    "rhabdomyolysis, organ failure and death. Have a plan (oral or intrathecal replacement, observation) before you "
+    "stop."
 )
 """Sense of the boxed warning of intrathecal baclofen (domain.md 3.1)."""
 
@@ -87,7 +88,7 @@ def concentration(ng_per_ml: int) -> str:
 
 def percent(ppm: int) -> str:
     """Parts per million as percent with one decimal and its sign."""
-    sign = "–" if ppm < 0 else "+"
+    sign = "−" if ppm < 0 else "+"
     tenths = (abs(ppm) + _PPM_PER_TENTH_PERCENT // 2) // _PPM_PER_TENTH_PERCENT
     return f"{sign}{tenths // 10}.{tenths % 10} %"
 
@@ -121,12 +122,12 @@ def iso(ms: int, epoch_utc_s: int) -> str:
     return _moment(ms, epoch_utc_s).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def when(ms: int | None, now_ms: int, epoch_utc_s: int) -> str:
+def when(ms: int | None, now_ms: int, epoch_utc_s: int, *, between: str = " ") -> str:
     """Date and distance: ``2027-08-02 16:00 UTC (in 253 d 8 h)``."""
     if ms is None:
         return NONE
     distance = f"in {span(ms - now_ms)}" if ms > now_ms else f"{span(now_ms - ms)} ago"
-    return f"{date(ms, epoch_utc_s)} ({distance})"
+    return f"{date(ms, epoch_utc_s)}{between}({distance})"
 
 
 def duration(ms: int) -> str:

@@ -38,7 +38,7 @@ from telemetry.transport.url import parse_url
 from telemetry.units import MS_PER_DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -176,7 +176,8 @@ class ControlServer:
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="control plane")
-        while not self._server.started and not self._task.done():
+        # uvicorn tells by a flag only; it is set within two turns of the loop, since the socket is already bound.
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -203,7 +204,7 @@ def _bind(url: str, host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen(_LINES)
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
     except OSError as error:
         sock.close()
         raise LinkOpenError(
@@ -236,7 +237,7 @@ class _Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         given = headers.get(b"authorization", b"")
         if host not in self._hosts:
-            response = _error(403, f"Host {host!r} is not this simulator; right is {sorted(self._hosts)[0]}", "host")
+            response = _error(403, f"Host {host!r} is not this simulator; right is {min(self._hosts)}", "host")
         elif not given:
             response = _error(401, "no token: send 'Authorization: Bearer …' from the runtime file", "authorization")
         elif not hmac.compare_digest(given, self._expected):
