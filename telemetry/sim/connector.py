@@ -10,6 +10,7 @@ import os
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from telemetry.clock import ManualClock, host_utc_s
 from telemetry.errors import UsageError
 from telemetry.sim.nearfield import PPM, NearFieldSettings
 from telemetry.sim.station import Station
@@ -89,6 +90,8 @@ def _station(url: TransportURL, clock: Clock) -> Station:
         if name in params:
             overrides[name] = params[name]
     seed = url.integer("seed", 0, low=0, high=_LARGEST_SEED)
+    if not isinstance(clock, ManualClock):
+        overrides["epoch_utc_s"] = host_utc_s()
     pump = VirtualPump(params.get("profile", "itb-40"), seed=seed, clock=clock, **overrides)
     near_field = NearFieldSettings(
         loss_ppm=url.integer("loss_ppm", 0, low=0, high=PPM),
