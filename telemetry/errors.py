@@ -4,7 +4,8 @@
 
     TelemetryError
     ├─ UsageError (ValueError)            we were called wrongly; nothing was sent
-    │  └─ UnknownScheme                   names the schemes that exist
+    │  ├─ UnknownScheme                   names the schemes that exist
+    │  └─ SecurityError                   our own keys, journal or test mode forbid it
     ├─ LinkError (OSError)                the pipe; nothing therapy-related was applied
     │  ├─ LinkOpenError                   it could not be opened
     │  ├─ LinkClosedError                 it ended; carries the reason to every waiter
@@ -15,7 +16,6 @@
     │  ├─ WrongDialect                    both ends were built from different wire tables
     │  ├─ OutOfTurn                       a legal message in a state that forbids it
     │  └─ NotAccepted                     the pump stayed silent on our credential
-    ├─ SecurityError                      our own keys, vault or test mode forbid it
     ├─ Refused                            the pump answered: no; certain not to have happened
     └─ OutcomeUnknown                     a therapy-changing command got no verdict
 
@@ -65,8 +65,11 @@ class BadFrame(PeerError):
 class BadPayload(PeerError):
     """A frame whose content breaks the layout of its message; names the message, field and offset."""
 
-    def __init__(self, reason: str, *, message: str = "", field: str = "", offset: int | None = None) -> None:
+    def __init__(
+        self, reason: str, *, message: str = "", field: str = "", offset: int | None = None, opcode: int | None = None
+    ) -> None:
         self.reason = reason
+        self.opcode = opcode
         self.message = message
         self.field = field
         self.offset = offset
@@ -87,7 +90,7 @@ class NotAccepted(PeerError):
     """The pump did not accept the credential (it answers a wrong one with silence)."""
 
 
-class SecurityError(TelemetryError):
+class SecurityError(UsageError):
     """Local policy forbids it: no vault, no key, or a test device outside test mode."""
 
 
@@ -99,7 +102,7 @@ class Refused(TelemetryError):
     limits to accept explicitly, ``field``/``value``/``limit`` what the pump measured.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one fact of the refusal
+    def __init__(
         self,
         reason: str,
         message: str = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from telemetry.errors import LinkError, UsageError
+from telemetry.errors import LinkError, PeerError, UsageError
 from telemetry.model import LogReport, OperationKind, PumpMode, Role, StopReason, Therapy, TherapyState, Warn
 from telemetry.programmer import records
 from telemetry.programmer.dosing import Dosing, Intent, program_intent
@@ -148,7 +148,7 @@ class Programmer:
         accepted = _warnings(accept)
         keep_alive = 0
         if therapy.mode is PumpMode.MINIMUM_RATE:
-            keep_alive = (await self.read_limits()).keep_alive_rate_nl_per_day
+            keep_alive = (await self._before_change(wire.ReadLimits(), wire.Limits)).keep_alive_rate_nl_per_day
 
         def make(status: wire.Status) -> Intent:
             rate = therapy.rate if therapy.rate is not None else FlowRate(keep_alive)
@@ -177,7 +177,7 @@ class Programmer:
         The pump warns (``starts_delivery``); resuming is what the caller asked for, so that one is accepted.
         """
         accepted = _warnings((*accept, Warn.STARTS_DELIVERY))
-        report = await self.read_program()
+        report = records.read_program(await self._before_change(wire.ReadProgram(), wire.ProgramReport))
 
         def make(status: wire.Status) -> Intent:
             image = encode_record(
@@ -241,6 +241,13 @@ class Programmer:
         if not isinstance(answer, expected):
             raise LinkError(f"the pump answered {type(answer).__name__} to {type(message).__name__}")
         return answer
+
+    async def _before_change(self, message: wire.Message, expected: type[_Answer]) -> _Answer:
+        """A reading that a change rests on: whatever fails here, nothing was changed."""
+        try:
+            return await self._read(message, expected)
+        except PeerError as error:
+            raise LinkError(f"{error}; nothing was changed") from error
 
 
 def _warnings(names: Iterable[Warn | str]) -> frozenset[Warn]:

@@ -125,7 +125,7 @@ class PumpFirmware:
 
     def _dispatch(self, session: SessionInfo, request: wire.Message | BadPayload) -> wire.Message:
         if isinstance(request, BadPayload):
-            return answers.refusal(0, RefusalReason.BAD_LAYOUT)
+            return _refusal_of_payload(request)
         spec = BY_NAME[type(request).__name__]
         handler = self._handlers.get(type(request))
         if handler is None:
@@ -360,6 +360,14 @@ class PumpFirmware:
 def _operation(session: SessionInfo, op_id: bytes, kind: OperationKind, digest: bytes) -> Operation:
     counter = int.from_bytes(op_id[:_COUNTER_BYTES], "little")
     return Operation(session.slot, counter, op_id, kind, digest)
+
+
+def _refusal_of_payload(error: BadPayload) -> wire.Refusal:
+    """Authentic, yet no message of ours: say which opcode is unknown, or which message was laid out wrongly."""
+    if error.opcode is not None:
+        return answers.refusal(error.opcode, RefusalReason.UNKNOWN_MESSAGE)
+    spec = BY_NAME.get(error.message)
+    return answers.refusal(0 if spec is None else spec.opcode, RefusalReason.BAD_LAYOUT)
 
 
 def _ready(transaction: Transaction) -> ReadyProposal:

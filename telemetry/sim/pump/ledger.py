@@ -25,7 +25,7 @@ BENCH_SLOT = 255
 """The slot under which the bench (no wire) books; programmers see its commits as a changed base."""
 SYSTEM_SLOT = 254
 """The slot under which the pump itself books what it had to decide after a memory fault."""
-LARGEST_SLOT = 7
+LARGEST_SLOT = 16
 LEDGER_CAPACITY = 64
 """Decided operations kept until acknowledged (trust.md 5.3: at least 64)."""
 SPARE_RECORDS = 48
