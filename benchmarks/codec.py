@@ -84,9 +84,9 @@ class ByConstruct:
     def decode(self) -> Status:
         """Frame, header and body by construct, then the same dataclass."""
         body = decode_frame(self.data).body
-        _HEADER.parse(body[: ANSWER_HEADER.size])
+        head = _HEADER.parse(body[: ANSWER_HEADER.size])
         raw = _BODY.parse(body[ANSWER_HEADER.size :])
-        return _STATUS(*(raw[name] for name in _NAMES))
+        return _STATUS(*(raw[name] for name in _NAMES), head["alarm_sequence"])
 
     def encode(self) -> bytes:
         """Header and body by construct, then our frame."""

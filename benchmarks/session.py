@@ -22,6 +22,8 @@ from telemetry.protocol.frame import decode_frame
 from telemetry.protocol.messages import Message, ReadStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telemetry.errors import BadPayload
     from telemetry.protocol.channel import ChannelEvent, SessionInfo
 
@@ -52,10 +54,11 @@ def _serve(_session: SessionInfo, _request: Message | BadPayload) -> Message:
 
 
 class Channels:
-    """Both ends of the secure channel, frames handed over directly. ``now_ms`` is link time, moved by the caller."""
+    """Both ends of the secure channel, frames handed over directly; ``on_frame`` sees each on its way."""
 
     def __init__(self) -> None:
         self.now_ms = 0
+        self.on_frame: Callable[[bytes], None] | None = None
         self.pump = PumpChannel(
             test_pump_secrets(_PUMP_ID),
             test_slots(),
@@ -91,13 +94,19 @@ class Channels:
     def _run(self, expected: type[ChannelEvent]) -> None:
         while True:
             for frame in self.programmer.take_frames():
+                self._passes(frame)
                 for answer in self.pump.receive(decode_frame(frame), self.now_ms):
+                    self._passes(answer)
                     self.programmer.receive(decode_frame(answer), self.now_ms)
             events = self.programmer.take_events()
             if events:
                 break
         if type(events[0]) is not expected:
             raise RuntimeError(f"{expected.__name__} was due, and this came: {events[0]!r}")
+
+    def _passes(self, frame: bytes) -> None:
+        if self.on_frame is not None:
+            self.on_frame(frame)
 
 
 async def open_sessions(plan: harness.Plan) -> harness.Timing:
