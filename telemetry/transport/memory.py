@@ -33,7 +33,7 @@ class MemoryTransport(Pipe):
     def write(self, data: bytes) -> None:
         """Send one datagram; ``UsageError`` when it is longer than the link's mtu."""
         if self._closing:
-            self._check_open()
+            raise self._gone()
         if self.info.mtu is not None and len(data) > self.info.mtu:
             raise UsageError(
                 f"{self.info.url}: a datagram of {len(data)} bytes is longer than this link carries ({self.info.mtu})"

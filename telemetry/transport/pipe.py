@@ -97,10 +97,12 @@ class Pipe(Transport):
             for callback in self._when_lost:
                 callback()
 
-    def _check_open(self) -> None:
-        if self._closing:
-            why = "we closed it" if self._reason is None else str(self._reason)
-            raise LinkClosedError(f"{self.info.url} is closed: {why}") from self._reason
+    def _gone(self) -> LinkClosedError:
+        """Word for whoever still writes why that is no use."""
+        why = "we closed it" if self._reason is None else str(self._reason)
+        error = LinkClosedError(f"{self.info.url} is closed: {why}")
+        error.__cause__ = self._reason
+        return error
 
 
 class DescriptorPipe(Pipe):
@@ -139,7 +141,7 @@ class DescriptorPipe(Pipe):
     def write(self, data: bytes) -> None:
         """Send at once what the system takes, the rest as it takes it."""
         if self._closing:
-            self._check_open()
+            raise self._gone()
         if self._unsent:
             self._keep(data)
             return
@@ -149,12 +151,10 @@ class DescriptorPipe(Pipe):
             sent = 0
         except OSError as error:
             self._fail(error)
-            self._check_open()
-            return
+            raise self._gone() from error
         if sent < len(data):
             self._keep(data[sent:])
-            if not self._lost:
-                self._loop.add_writer(self._descriptor, self._writable)
+            self._loop.add_writer(self._descriptor, self._writable)
 
     def _keep(self, data: bytes) -> None:
         if len(self._unsent) + len(data) > UNSENT_LIMIT_BYTES:
@@ -164,7 +164,7 @@ class DescriptorPipe(Pipe):
                     f"would be waiting unsent, the limit is {UNSENT_LIMIT_BYTES}"
                 )
             )
-            self._check_open()
+            raise self._gone()
         self._unsent += data
 
     def _writable(self) -> None:

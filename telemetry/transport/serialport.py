@@ -14,6 +14,7 @@ import queue
 import re
 import socket
 import struct
+import sys
 import termios
 import threading
 from contextlib import suppress
@@ -101,7 +102,7 @@ class HandlerPipe(Pipe):
     def write(self, data: bytes) -> None:
         """Hand over to the writer thread."""
         if self._closing:
-            self._check_open()
+            raise self._gone()
         if self._unsent_bytes + len(data) > UNSENT_LIMIT_BYTES:
             self._lose(
                 LinkClosedError(
@@ -109,7 +110,7 @@ class HandlerPipe(Pipe):
                     f"would be waiting unsent"
                 )
             )
-            self._check_open()
+            raise self._gone()
         self._unsent_bytes += len(data)
         self._outbox.put(bytes(data))
 
@@ -117,7 +118,7 @@ class HandlerPipe(Pipe):
         self._outbox.put(None)
         self._stop.set()
         if not self._reader.is_alive():
-            self._port.close()
+            _close_port(self._port)
             self._released()
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
@@ -137,7 +138,7 @@ class HandlerPipe(Pipe):
         self._stop.wait()
         self._writer.join(JOIN_S)
         with suppress(Exception):
-            self._port.close()
+            _close_port(self._port)
         self._writer.join(JOIN_S)
         self._call(self._released)
 
@@ -197,7 +198,7 @@ async def _open(url: TransportURL) -> Pipe:
 def _close_late(opening: asyncio.Future[Any]) -> None:
     """An opening that nobody waits for any more came to its end."""
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        _close_port(opening.result())
 
 
 def _settings(url: TransportURL) -> dict[str, object]:
@@ -266,15 +267,27 @@ def _open_handler(url: TransportURL, port_url: str, settings: dict[str, object])
     try:
         return serial.serial_for_url(port_url, timeout=_POLL_S, **settings)
     except serial.SerialException as error:
-        address = re.sub(r"^Could not open port [^:]*://[^:]*(:\d+)?: ", "", str(error))
-        raise LinkOpenError(f"{url}: {port_url} cannot be opened: {address}; is the other end running?") from error
-    except ValueError as error:
+        if error.errno is not None:
+            raise _open_error(url, url.address, error) from error
+        why = re.sub(r"^Could not open port [^:]*://[^:]*(:\d+)?: ", "", str(error))
+        raise LinkOpenError(f"{url}: {port_url} cannot be opened: {why}; is the other end running?") from error
+    except (KeyError, ValueError) as error:
         if "not known" in str(error):
             known = ", ".join(f"serial+{name}" for name in _HANDLERS)
             raise UnknownScheme(f"{url}: pyserial has no handler {url.scheme!r}; it brings {known}") from error
         raise UsageError(f"{url}: pyserial refuses {port_url}: {error}") from error
-    except OSError as error:
-        raise _open_error(url, url.address, error) from error
+    except Exception as error:  # handlers raise whatever they like, and none of it may cross our boundary
+        raise LinkOpenError(f"{url}: {port_url} cannot be opened: {error}") from error
+
+
+def _close_port(port: Any) -> None:  # noqa: ANN401 - as above
+    """Close a port, and the log that spy:// leaves open behind it."""
+    try:
+        port.close()
+    finally:
+        log = getattr(getattr(port, "formatter", None), "output", None)
+        if log is not None and log is not sys.stderr:
+            log.close()
 
 
 def _socket_pipe(port: Any, info: TransportInfo) -> Pipe:  # noqa: ANN401 - as above

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from telemetry.clock import ManualClock, SystemClock
 from telemetry.errors import UsageError
 from telemetry.transport import capture as module
 from telemetry.transport.capture import (
+    Capture,
     CapturedFrame,
     CaptureWriter,
     LinkLost,
@@ -88,10 +91,8 @@ def test_any_file_is_a_capture_or_a_usage_error(tmp_path_factory: pytest.TempPat
     path = tmp_path_factory.mktemp("captures") / "f"
     for beginning in (b"", HEADER.encode() + b"\n", f"{HEADER}\n{OPENED}\n".encode()):
         path.write_bytes(beginning + data)
-        try:
-            read_capture(path)
-        except UsageError as error:
-            assert "line" in str(error) or "empty" in str(error)
+        with contextlib.suppress(UsageError):
+            assert isinstance(read_capture(path), Capture)
     path.unlink()
 
 
@@ -221,7 +222,7 @@ def test_a_line_that_the_system_takes_in_parts_is_written_whole(
 
 def test_the_version_of_an_uninstalled_tool_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
-        raise module.metadata.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(module.metadata, "version", missing)
+    monkeypatch.setattr(metadata, "version", missing)
     assert module.tool_version() == "itb-telemetry, not installed"

@@ -137,6 +137,7 @@ def test_effects() -> None:
     assert len(pieces) == 4
     assert b"".join(pieces) == FRAME
     assert once("drop,duplicate") == []
+    assert sum(map(len, once("split:1:16,truncate:1:255"))) == 16  # single bytes are left, there is nothing to cut off
     (late,) = FaultPlan.parse("delay:1:40,delay:1:2,reorder:1:9").apply(TX, FRAME, None, 0)
     assert (late.delay_ms, late.hold_ms) == (42, 9)
 
@@ -189,7 +190,9 @@ def test_rules_come_and_go_while_the_link_is_in_use() -> None:
     assert plan.apply(RX, FRAME, None, 0)
     with pytest.raises(UsageError, match="it is not in force; in force are: none"):
         plan.remove(rule)
-    plan.add(FaultRule(FaultKind.DROP))
+    first, second = plan.add(FaultRule(FaultKind.DROP)), plan.add(FaultRule(FaultKind.DROP))
+    plan.remove(second)
+    assert plan.rules == [first]
     plan.clear()
     assert plan.apply(TX, FRAME, None, 0)
 

@@ -155,6 +155,9 @@ async def test_a_reordered_frame_is_overtaken_by_the_next() -> None:
         fault.write(message)
     await settle()
     assert bench.far.chunks == [b"2", b"1", b"3"]
+    clock.advance(ms=500)
+    await settle()
+    assert len(bench.far.chunks) == 3  # the time at which it would have been let go is over, and it is not sent again
     await bench.finish()
 
 
@@ -191,8 +194,8 @@ async def test_a_link_that_ends_under_a_due_frame_counts_it() -> None:
     fault = faulty("delay:1:40@tx", clock)
     bench = Bench(fault, clock=clock)
     fault.write(b"due")
-    bench.link.cut("gone")
     clock.advance(ms=40)
+    bench.link.cut("gone")
     await settle()
     assert fault.undelivered == 1
     await bench.finish()
@@ -430,8 +433,11 @@ async def test_a_received_frame_that_cannot_be_recorded_ends_the_link(
 
     monkeypatch.setattr(record._writer, "frame", full)
     bench.link.right.write(b"x")
+    bench.link.right.write(b"y")
     await settle(10)
     assert "No space left" in str(bench.near.reason)
+    record._fail(LinkClosedError("a second failure"))
+    assert "No space left" in str(record._failure)
     await bench.finish()
 
 
