@@ -124,7 +124,7 @@ async def test_a_scheme_that_is_claimed_twice_is_refused(entry_points: Callable[
     with pytest.raises(UsageError, match="'here' is claimed twice \\(one:connect of \\?, two:connect of \\?\\)"):
         known_schemes()
     entry_points(point("tcp", "one:connect"))
-    with pytest.raises(UsageError, match="'tcp' is claimed twice .*and built in"):
+    with pytest.raises(UsageError, match=r"'tcp' is claimed twice .*and built in"):
         known_schemes()
     entry_points(point("here", f"{__name__}:connect_here"), point("here", f"{__name__}:connect_here"))
     assert "here" in known_schemes()  # found through two paths, yet the same
