@@ -28,6 +28,14 @@ Examples:
 URL is one of the simulator's own URLs; without it, the only running simulator is meant.
 """
 _BATTERY = "battery_percent"
+_BOOKS = {
+    "filled_nl": " ",
+    "remaining_nl": "−",
+    "in_path_nl": "−",
+    "delivered_nl": "−",
+    "withdrawn_nl": "−",
+    "lost_nl": "−",
+}
 
 
 class _OptionalUrl(click.Group):
@@ -58,7 +66,7 @@ def _url() -> str:
     return str(click.get_current_context().meta["telemetry.control.url"])
 
 
-@command.command()
+@command.command(short_help="Let therapy time pass and list what happened.")
 @click.option("--days", type=click.IntRange(min=0), default=0, metavar="N")
 @click.option("--hours", type=click.IntRange(min=0), default=0, metavar="N")
 @click.option("--minutes", type=click.IntRange(min=0), default=0, metavar="N")
@@ -94,7 +102,7 @@ def _advanced(found: dict[str, Any]) -> list[Table | str]:
     return [shown, f"{now} Alarms: {alarms}."]
 
 
-@command.command()
+@command.command(short_help="Truth beside belief, the drug ledger, the link.")
 @json_option
 def inspect(as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Truth beside belief: what is so in the pump, and what the pump thinks."""
@@ -122,13 +130,13 @@ def _inspected(found: dict[str, Any]) -> list[Table]:
     alarms = ", ".join(_alarm(one) for one in found["alarms"]) or "none"
     sides.add_row("alarms", alarms, "")
     sides.add_row("pump time", words.pump_time(found["now_ms"]), words.date(found["now_ms"], found["epoch_utc_s"]))
-    books = table(
-        "drug ledger", "filled", "= remaining", "+ in path", "+ delivered", "+ withdrawn", "+ lost", "balance"
-    )
-    names = ("filled_nl", "remaining_nl", "in_path_nl", "delivered_nl", "withdrawn_nl", "lost_nl")
+    books = table("drug ledger (every nanolitre ever put in)", "", "")
+    books.columns[1].justify = "right"
+    for name, sign in _BOOKS.items():
+        books.add_row(f"{sign} {name.removesuffix('_nl').replace('_', ' ')}", f"{ledger[name]} nl")
     balance = ledger["balance_nl"]
     style = "green" if balance == 0 else "bold red"
-    books.add_row(*(words.volume(ledger[name]) for name in names), f"[{style}]{balance} nl[/]")
+    books.add_row("balance", f"[{style}]{balance} nl[/]")
     link = table("link", "", "")
     link.add_row(
         "telemeter", f"{telemeter['serial']}, {telemeter['coupling_bars']} bars, battery {telemeter[_BATTERY]} %"
@@ -153,7 +161,7 @@ def _alarm(one: dict[str, Any]) -> str:
     return f"{AlarmKind(one['kind']).value} ({one['signal']})"
 
 
-@command.command()
+@command.command(short_help="Lay the telemeter over the pump, or lift it.")
 @click.argument("bars", type=click.IntRange(0, 5))
 @json_option
 def contact(bars: int, as_json: bool) -> None:  # noqa: FBT001 - a flag
@@ -166,7 +174,7 @@ def contact(bars: int, as_json: bool) -> None:  # noqa: FBT001 - a flag
     console().print(f"{SIMULATED} The telemeter {where}.")
 
 
-@command.command()
+@command.command(short_help="Write the state of the pump to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def snapshot(file: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag

@@ -35,14 +35,14 @@ MODES = {
     PumpMode.END_OF_SERVICE: "END OF SERVICE",
 }
 ALARMS = {
-    AlarmKind.LOW_RESERVOIR: "low reservoir: plan the refill now",
-    AlarmKind.EMPTY_RESERVOIR: "empty reservoir: no drug is delivered",
+    AlarmKind.LOW_RESERVOIR: "plan the refill now",
+    AlarmKind.EMPTY_RESERVOIR: "no drug is delivered",
     AlarmKind.ELECTIVE_REPLACEMENT: "plan the replacement of the pump",
-    AlarmKind.END_OF_SERVICE: "end of service: no drug is delivered",
-    AlarmKind.THERAPY_STOPPED: "therapy is stopped: no drug is delivered",
-    AlarmKind.STOPPED_PUMP: "stopped for more than 48 h: the tube may have taken a set",
-    AlarmKind.MEMORY_ERROR: "memory error",
-    AlarmKind.SAFE_STATE: "safe state: the pump fell back to its safe rate",
+    AlarmKind.END_OF_SERVICE: "no drug is delivered any more",
+    AlarmKind.THERAPY_STOPPED: "no drug is delivered",
+    AlarmKind.STOPPED_PUMP: "no stroke for more than 48 h: the tube may have taken a set",
+    AlarmKind.MEMORY_ERROR: "a memory page failed its check",
+    AlarmKind.SAFE_STATE: "the pump fell back to its safe rate",
 }
 SIGNALS = {
     AlarmSignal.OFF: "silent",
@@ -52,11 +52,11 @@ SIGNALS = {
     AlarmSignal.ACKNOWLEDGED: "acknowledged",
 }
 WARNINGS = {
-    Warn.DAILY_DOSE_CHANGE: "the change of the daily dose is beyond the soft limit",
+    Warn.DAILY_DOSE_CHANGE: "the change of dose is beyond the soft limit",
     Warn.DAILY_DOSE_HIGH: "the daily dose is above the soft limit",
     Warn.DAILY_DOSE_LOW: "the daily dose is below the soft limit",
     Warn.STARTS_DELIVERY: "delivery starts",
-    Warn.STOPPED_OVER_48_H: "the pump stood still for more than 48 h: the tube may have taken a set",
+    Warn.STOPPED_OVER_48_H: "it stood still for more than 48 h: the tube may have taken a set",
 }
 WITHDRAWAL = (
     "Abrupt loss of intrathecal baclofen can cause high fever, altered mental state, rebound spasticity, "

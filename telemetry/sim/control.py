@@ -281,12 +281,12 @@ def _error(status: int, message: str, field: str = "", limit: int | None = None)
     return JSONResponse({"error": message, "field": field, "limit": limit}, status_code=status, headers=headers)
 
 
-def _http_error(_request: Request, error: Exception) -> Response:
+async def _http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else str(error)
     return _error(status, detail)
 
 
-def _refusal(_request: Request, error: Exception) -> Response:
+async def _refusal(_request: Request, error: Exception) -> Response:
     limit = getattr(error, "limit", None)
     return _error(400, str(error), str(getattr(error, "field", "")), limit if isinstance(limit, int) else None)

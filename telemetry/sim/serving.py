@@ -135,8 +135,7 @@ class Simulator:
 
         async def end() -> None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait((task,))  # how it ended was told by _task_ended
 
         task.add_done_callback(self._task_ended)
         self._stack.push_async_callback(end)
