@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from telemetry.errors import BadPayload, Refused
 from telemetry.model import LogCode, OperationKind, Program, PumpMode, RefusalReason, Verdict
 from telemetry.protocol import messages as wire
-from telemetry.protocol.channel import AcceptFacts, PumpChannel, SessionInfo
+from telemetry.protocol.channel import AcceptFacts, CloseReason, PumpChannel, SessionInfo
 from telemetry.protocol.codec import decode_record
 from telemetry.protocol.roles import allows
 from telemetry.protocol.wire import BY_NAME
@@ -88,11 +88,11 @@ class PumpFirmware:
 
     def contact_lost(self) -> None:
         """The field was gone for five seconds: session and proposal are void (trust.md 4.7)."""
-        self.channel.end_session("contact lost")
+        self.channel.end_session(CloseReason.CONTACT_LOST)
 
     def time_jumped(self) -> None:
         """Therapy time jumped: session and proposal are void (architecture.md, idea 3)."""
-        self.channel.end_session("time jumped")
+        self.channel.end_session(CloseReason.CLOCK_JUMP)
 
     def _table(self) -> dict[type[wire.Message], Handler]:
         return {

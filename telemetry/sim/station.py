@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from telemetry.model import PumpEvent
     from telemetry.protocol.frame import Frame
     from telemetry.protocol.messages import Message
+    from telemetry.sim.pump.device import PumpDevice
     from telemetry.sim.telemeter import HostPort
     from telemetry.sim.virtual_pump import VirtualPump
     from telemetry.transport.base import Receiver, Transport
@@ -87,10 +88,10 @@ class Station:
 
     def receive(self, frame: Frame) -> list[bytes]:
         """A frame reached the pump; returns what it sends back (the telemeter's side of ``PumpUnderneath``)."""
-        self.sync()
-        firmware = self._current_firmware()
+        device = self.sync()
+        firmware = self._firmware_of(device)
         answers = firmware.receive(frame, self.clock.link_ms())
-        self.pump.device.spend_telemetry(len(frame.body) + sum(len(answer) for answer in answers))
+        device.spend_telemetry(len(frame.body) + sum(len(answer) for answer in answers))
         if firmware.verdict_pending:
             if not self.save():
                 return []
@@ -101,12 +102,13 @@ class Station:
         """The telemeter has been off the skin for five seconds."""
         self.firmware.contact_lost()
 
-    def sync(self) -> None:
+    def sync(self) -> PumpDevice:
         """Bring the device to the clock's therapy time and report what happened on the way."""
-        self.pump.sync()
+        device = self.pump.device
         if self._on_event is not None:
             for event in self.pump.take_events():
                 self._on_event(event)
+        return device
 
     def save(self) -> bool:
         """Make the state durable; False (and ``on_failure`` told) when it cannot be."""
@@ -124,8 +126,7 @@ class Station:
     async def run(self, clock: ScaledClock) -> None:
         """Let the pump live at the host's pace until cancelled: events come out at their instant, timers act."""
         while True:
-            self.sync()
-            self._current_firmware().tick(clock.link_ms())
+            self._firmware_of(self.sync()).tick(clock.link_ms())
             next_ms = self.pump.device.next_event_ms()
             delay_s = None if next_ms is None else clock.host_delay_s(next_ms)
             await asyncio.sleep(_LONGEST_NAP_S if delay_s is None else min(_LONGEST_NAP_S, delay_s))
@@ -148,14 +149,14 @@ class Station:
             tap=self._tap,
         )
 
-    def _current_firmware(self) -> PumpFirmware:
+    def _firmware_of(self, device: PumpDevice) -> PumpFirmware:
         """The firmware of the device's present boot: a reset loses sessions, tokens and counters with the RAM."""
-        if self.firmware.device is not self.pump.device or self.firmware.boot_epoch != self.pump.device.boot_epoch:
+        if self.firmware.device is not device or self.firmware.boot_epoch != device.boot_epoch:
             self.firmware = self._new_firmware()
         return self.firmware
 
     def _jumped(self) -> None:
-        self._current_firmware().time_jumped()
+        self._firmware_of(self.pump.device).time_jumped()
 
 
 def _send(link: FrameLink, frame: bytes) -> None:
