@@ -201,32 +201,23 @@ class Ledger:
             return Standing.KNOWN, record
         return Standing.CONFLICT, None
 
-    def page_for_next(self, active: CommitRecord | None) -> int:
+    def page_for_next(self) -> int:
         """Where the next record goes: an empty page, else the oldest acknowledged one, else the oldest.
 
-        Never the newest record, the one in force, the newest of a slot (its counter would be lost, and a forgotten
-        operation reported as never seen) or the newest of a bank.
+        Never the newest of a slot (its counter would be lost, and a forgotten operation reported as never seen) or of
+        a bank (the record in force is one of them).
         """
         for page in range(RECORD_PAGES):
             if page not in self.records:
                 return page
-        pinned = self._pinned(active)
+        pinned = self._pinned()
         loose = [(page, record) for page, record in self.records.items() if record.sequence not in pinned]
         page, _ = min(loose, key=lambda pair: (not self.acknowledged(pair[1]), pair[1].sequence))
         return page
 
-    def _pinned(self, active: CommitRecord | None) -> set[int]:
-        newest: dict[tuple[str, int], int] = {}
-        for record in self:
-            # The slot's highest counter, not its latest record: last_counter must survive.
-            for key in (("bank", record.bank), ("any", 0)):
-                newest[key] = max(record.sequence, newest.get(key, 0))
-        slots = {record.slot for record in self}
-        pinned = set(newest.values())
-        for slot in slots:
-            last = self.find(slot, self.last_counter(slot))
-            if last is not None:
-                pinned.add(last.sequence)
-        if active is not None:
-            pinned.add(active.sequence)
-        return pinned
+    def _pinned(self) -> set[int]:
+        banks: dict[int, int] = {}
+        slots: dict[int, int] = {}
+        for record in sorted(self, key=lambda r: r.sequence):
+            banks[record.bank] = slots[record.slot] = record.sequence  # counters of a slot rise with the sequence
+        return {*banks.values(), *slots.values()}

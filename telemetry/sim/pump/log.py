@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from telemetry.sim.pump.medium import Medium
 
 HEAD_SIZE = 8
+_PREFIX = "log_"
 _GENESIS = bytes(HEAD_SIZE)
 
 
@@ -63,12 +64,8 @@ class EventLog:
         """
         found: dict[int, tuple[LogRecord, bytes]] = {}
         damaged: list[str] = []
-        for index in range(self._capacity):
-            page = f"log_{index:04d}"
-            data = self._medium.read(page)
-            if not data:
-                continue
-            parsed = records.parse_log(data)
+        for page in self._medium.pages(_PREFIX):
+            parsed = records.parse_log(self._medium.read(page))
             if parsed is None:
                 damaged.append(page)
                 self._medium.erase(page)
@@ -105,4 +102,4 @@ class EventLog:
         self.head = st.octets(state, "head", where)
 
     def _page(self, sequence: int) -> str:
-        return f"log_{(sequence - 1) % self._capacity:04d}"
+        return f"{_PREFIX}{(sequence - 1) % self._capacity:04d}"

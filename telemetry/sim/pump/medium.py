@@ -82,9 +82,9 @@ class Medium:
         index, mask = bit >> 3, 1 << (bit & 7)
         self._pages[page] = data[:index] + bytes([data[index] ^ mask]) + data[index + 1 :]
 
-    def pages(self) -> tuple[str, ...]:
-        """Names of the written pages, sorted."""
-        return tuple(sorted(self._pages))
+    def pages(self, prefix: str = "") -> tuple[str, ...]:
+        """Names of the written pages that begin so, sorted."""
+        return tuple(sorted(page for page in self._pages if page.startswith(prefix)))
 
     @property
     def blank(self) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BANKS = ("bank_a", "bank_b")
 _COPIES = ("a", "b")
 _SAFE_COPIES = ("a", "b", "c")
+_COMMIT_PAGES = tuple(tuple(f"commit_{page:03d}_{copy}" for copy in _COPIES) for page in range(RECORD_PAGES))
 _VOTES_NEEDED = 2
 BANK_DIGEST_SIZE = 32
 Parsed = TypeVar("Parsed")
@@ -79,8 +80,8 @@ class Memory:
     def write_commit(self, page: int, record: CommitRecord) -> None:
         """Write a commit record, then its mirror; the first decides."""
         data = records.pack_commit(record)
-        for copy in _COPIES:
-            self.medium.write(f"commit_{page:03d}_{copy}", data)
+        for name in _COMMIT_PAGES[page]:
+            self.medium.write(name, data)
 
     def write_binding(self, drug: Drug, concentration_ng_per_ml: int, generation: int) -> None:
         """Write the reservoir binding, one copy after the other."""
@@ -134,7 +135,7 @@ class Memory:
     def _load_commits(self, repaired: list[str], lost: list[str]) -> dict[int, CommitRecord]:
         found: dict[int, CommitRecord] = {}
         for page in range(RECORD_PAGES):
-            names = [f"commit_{page:03d}_{copy}" for copy in _COPIES]
+            names = _COMMIT_PAGES[page]
             raw = [self.medium.read(name) for name in names]
             if not any(raw):
                 continue

@@ -25,7 +25,7 @@ from telemetry.sim.pump.ledger import COUNTER_SIZE, SYSTEM_SLOT, CommitRecord, O
 from telemetry.sim.pump.log import EventLog
 from telemetry.sim.pump.memory import BANK_DIGEST_SIZE, Checkpoint, Loaded
 from telemetry.sim.pump.quantities import COMMANDED_PER_NL
-from telemetry.sim.pump.transactions import InForce, decide, take_program
+from telemetry.sim.pump.transactions import InForce, decide, need_active, take_program
 from telemetry.units import HOURS_PER_DAY
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def power_cut(core: PumpCore) -> None:
         calculated -= calculated % grant
     latched = core.alarms.latched_kinds()
     bits = sum(1 << (ALARM_NUMBERS[kind] - 1) for kind in latched)
-    sequence = core.active.sequence if core.active else 0
+    sequence = need_active(core).sequence
     core.memory.write_checkpoint(Checkpoint(sequence, calculated, core.still_since_ms, bits, core.alarms.sequence))
     core.powered = False
     core.staged = None
@@ -96,11 +96,8 @@ def boot(core: PumpCore, now_ms: int) -> None:
     core.active = loaded.ledger.newest()
     core.note(LogCode.POWER_ON, 0, bound_nl)
     core.emit("power_on", str(core.boot_epoch))
-    record, checkpoint = core.active, loaded.checkpoint
-    if record is not None:
-        current = checkpoint is not None and checkpoint.commit_sequence >= record.sequence
-        core.reservoir.calculated = checkpoint.calculated if current and checkpoint else record.calculated
-        core.still_since_ms = checkpoint.still_since_ms if current and checkpoint else record.still_since_ms
+    checkpoint = loaded.checkpoint
+    core.reservoir.calculated, core.still_since_ms = _books(core, checkpoint)
     if checkpoint is not None:
         core.alarms.sequence = checkpoint.alarm_sequence
     _recover(core, loaded, lost_log)
@@ -110,6 +107,19 @@ def boot(core: PumpCore, now_ms: int) -> None:
             if checkpoint.latched_bits >> (number - 1) & 1:
                 core.alarms.latch(kind, now_ms)
     core.evaluate()
+
+
+def _books(core: PumpCore, checkpoint: Checkpoint | None) -> tuple[int, int | None]:
+    """Calculated volume and since when nothing was stroked, from the newest of checkpoint and commit record.
+
+    With neither left the book stands at the low-reservoir alarm: it sounds, and the safe basal still flows.
+    """
+    record = core.active
+    if checkpoint is not None and (record is None or checkpoint.commit_sequence >= record.sequence):
+        return checkpoint.calculated, checkpoint.still_since_ms
+    if record is not None:
+        return record.calculated, record.still_since_ms
+    return core.low_reservoir_alarm_nl * COMMANDED_PER_NL, core.now_ms
 
 
 def check_memory(core: PumpCore) -> None:
@@ -147,9 +157,11 @@ def _choose(core: PumpCore) -> bool:
         return core.safe_basal_nl_per_day is not None
     held = _bank_of(core, newest)
     if newest is not None and held is not None:
-        stale_binding = held.reservoir_generation > core.reservoir_generation
+        bound = core.reservoir_generation
         take_program(core, newest, held)
-        if stale_binding:
+        # After a fall back to the other bank the reservoir is of a later filling than the program.
+        core.reservoir_generation = max(bound, held.reservoir_generation)
+        if held.reservoir_generation > bound:
             core.memory.write_binding(held.drug, held.concentration_ng_per_ml, held.reservoir_generation)
         return True
     if newest is not None and _take_other_bank(core, newest):

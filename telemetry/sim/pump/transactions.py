@@ -208,7 +208,7 @@ def decide(
         boot_epoch=core.boot_epoch,
         mono_ms=core.now_ms,
     )
-    page = core.ledger.page_for_next(core.active)
+    page = core.ledger.page_for_next()
     core.memory.write_commit(page, record)
     core.ledger.records[page] = record
     core.active = record
@@ -372,7 +372,7 @@ def dealt_with(core: PumpCore) -> None:
     if core.running:
         core.alarms.release(AlarmKind.THERAPY_STOPPED, core.now_ms)
         core.alarms.release(AlarmKind.STOPPED_PUMP, core.now_ms)
-    if core.limits is not None and core.safe_basal_nl_per_day is not None and not core.safe:
+    if core.limits is not None and core.safe_basal_nl_per_day is not None:
         core.alarms.set_condition(AlarmKind.MEMORY_ERROR, present=False, now_ms=core.now_ms)
     core.evaluate()
 
