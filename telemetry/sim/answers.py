@@ -53,6 +53,7 @@ def status(now: PumpStatus) -> wire.Status:
         now_s=now.now_ms // MS_PER_SECOND,
         clock_utc_s=now.clock_utc_s,
         stopped_since_s=_seconds(now.stopped_since_ms),
+        alarm_sequence=now.alarm_sequence,
     )
 
 
@@ -175,6 +176,8 @@ def refusal_of(opcode: int, refused: Refused) -> wire.Refusal:
 
 def with_alarm_sequence(answer: wire.Message, alarm_sequence: int) -> wire.Message:
     """The answer with the alarm sequence number in its header."""
+    if answer.alarm_sequence == alarm_sequence:  # type: ignore[attr-defined]
+        return answer
     return replace(answer, alarm_sequence=alarm_sequence)  # type: ignore[type-var]
 
 

@@ -54,8 +54,8 @@ class NearField:
         """Whether the pump is in reach at all."""
         return self.coupling_bars > 0
 
-    def crossing_ms(self, frame: bytes) -> int | None:
-        """Milliseconds this frame takes across, or None when it is lost."""
+    def crossing_ms(self, size_bytes: int) -> int | None:
+        """Milliseconds a frame of this size takes across, or None when it is lost."""
         if not self.contact:
             return None
         settings = self.settings
@@ -63,5 +63,5 @@ class NearField:
             return None
         if not settings.bits_per_s:
             return settings.delay_ms
-        air_ms = -(-len(frame) * _BITS_PER_BYTE * MS_PER_SECOND // settings.bits_per_s)
+        air_ms = -(-size_bytes * _BITS_PER_BYTE * MS_PER_SECOND // settings.bits_per_s)
         return settings.delay_ms + air_ms

@@ -12,7 +12,7 @@ from telemetry.errors import BadPayload, UsageError
 from telemetry.protocol.codec import decode, encode
 from telemetry.protocol.frame import Frame, encode_frame
 from telemetry.protocol.messages import ContactEvent, ReadTelemeter, Subscribe, Subscribed, TelemeterReport
-from telemetry.protocol.wire import FrameType
+from telemetry.protocol.wire import FRAME_CRC, FRAME_HEADER, FrameType
 from telemetry.sim.nearfield import FULL_COUPLING_BARS, NearField
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class Telemeter:
         if frame.type is FrameType.TELEMETER_REQ:
             self._answer_for_itself(host, frame)
         elif frame.type in _TO_PUMP:
-            data = encode_frame(frame)
-            self._used_units += len(data) * _UNITS_PER_BYTE
+            size = FRAME_HEADER.size + len(frame.body) + FRAME_CRC.size
+            self._used_units += size * _UNITS_PER_BYTE
             self.frames_to_pump += 1
-            self._cross(data, lambda: self._reach_pump(host, frame))
+            self._cross(size, lambda: self._reach_pump(host, frame))
 
     def place(self, coupling_bars: int = FULL_COUPLING_BARS) -> None:
         """Put the telemeter over the pump, with 1–5 bars of coupling, or lift it with 0.
@@ -147,8 +147,8 @@ class Telemeter:
         self._cancel_close = None
         self._pump.contact_lost()
 
-    def _cross(self, data: bytes, arrive: Callable[[], None]) -> None:
-        crossing_ms = self.near_field.crossing_ms(data)
+    def _cross(self, size_bytes: int, arrive: Callable[[], None]) -> None:
+        crossing_ms = self.near_field.crossing_ms(size_bytes)
         if crossing_ms is None:
             self.frames_lost += 1
         elif crossing_ms == 0:
@@ -162,7 +162,7 @@ class Telemeter:
             return
         for answer in self._pump.receive(frame):
             self.frames_from_pump += 1
-            self._cross(answer, lambda answer=answer: self._reach_host(host, answer))  # type: ignore[misc]
+            self._cross(len(answer), lambda answer=answer: self._reach_host(host, answer))  # type: ignore[misc]
 
     def _reach_host(self, host: HostPort, data: bytes) -> None:
         if not host.gone:
