@@ -143,8 +143,23 @@ class ScaledClock(_Jumps):
         """Wait until ``future`` is done or link time reaches the deadline; True when it is done."""
         import asyncio  # noqa: PLC0415 - importing telemetry must not load asyncio
 
-        if not future.done():
-            await asyncio.wait((future,), timeout=max(0, deadline_link_ms - self.link_ms()) / MS_PER_SECOND)
+        if future.done():
+            return True
+        # What asyncio.wait does for one future, without the sets it makes for many: this is in every round trip.
+        loop = asyncio.get_running_loop()
+        woken: Future[None] = loop.create_future()
+
+        def wake(_done: object = None) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = loop.call_later(max(0, deadline_link_ms - self.link_ms()) / MS_PER_SECOND, wake)
+        future.add_done_callback(wake)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            future.remove_done_callback(wake)
         return future.done()
 
     async def sleep_until(self, deadline_link_ms: int) -> None:
