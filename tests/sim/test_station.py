@@ -108,6 +108,7 @@ async def test_inv_59_any_bytes_are_counted_and_no_dose_is_changed(datagrams: bo
     await station.close()
 
 
+@pytest.mark.inv(1)
 @given(st.binary(max_size=300))
 def test_inv_01_an_idle_pump_is_silent_to_anything_but_a_probe(body: bytes) -> None:
     station = Station(VirtualPump(seed=4), entropy=entropy_of(1))
