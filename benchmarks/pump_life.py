@@ -1,9 +1,9 @@
 """Seven years of a pump: simple continuous flow, a refill every 180 days, every alarm, tone and log line.
 
 Beside it, in the same rounds: the same life in SimPy (event-driven, one event a tone, nothing but alarms); the
-plainest loop that steps by a minute or by a second (volume, charge and alarm flags only, in floats: far less than the pump does;
-measured over a part of the life and scaled to the whole, ``scaled_by`` says how much); and a pump that sounds a critical
-alarm all its life, where tones in closed form tell.
+plainest loop that steps by a minute or by a second (volume, charge and alarm flags only, in floats: far less than
+the pump does; measured over a part of the life and scaled to the whole, ``scaled_by`` says how much); and a pump
+that sounds a critical alarm all its life, where tones in closed form tell.
 """
 
 from __future__ import annotations
