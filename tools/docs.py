@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from telemetry.model import Role
+from telemetry.model import RefusalReason, Role
 from telemetry.protocol.frame import MAX_SEGMENT
 from telemetry.protocol.roles import OPERATIONS
 from telemetry.protocol.wire import (
@@ -162,7 +162,7 @@ def _codes() -> str:
         if name == "reason":
             continue
         width = 4 if name in ("drug", "log_code") else 2
-        rows = ([f"0x{code:0{width}x}", f"`{member.value}`"] for code, member in codes.items())
+        rows = ([f"0x{code:0{width}x}", f"`{member.value}`"] for code, member in codes.items() if member is not None)
         parts.append(f"#### {name}\n\n{table(('code', 'meaning'), rows)}")
     return "\n\n".join(parts)
 
@@ -170,9 +170,9 @@ def _codes() -> str:
 def _reasons() -> str:
     rows = [["0x0000", "none", "–"]]
     rows += [
-        [f"0x{code:04x}", f"`{member.value}`", f"`{REASON_STATUS[member].value}`"]  # type: ignore[index]
+        [f"0x{code:04x}", f"`{member.value}`", f"`{REASON_STATUS[member].value}`"]
         for code, member in CODES["reason"].items()
-        if member is not None  # type: ignore[redundant-expr]
+        if isinstance(member, RefusalReason)
     ]
     return table(("code", "reason", "status of its Refusal"), rows)
 

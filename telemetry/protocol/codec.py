@@ -173,7 +173,10 @@ def _by_opcode(opcode: int) -> _Plain:
     spec = BY_OPCODE.get(opcode)
     if spec is None:
         raise BadPayload(
-            f"{PayloadFault.UNKNOWN_OPCODE.value}: 0x{opcode:02x} is no message of ITP/1", field="opcode", offset=0, opcode=opcode
+            f"{PayloadFault.UNKNOWN_OPCODE.value}: 0x{opcode:02x} is no message of ITP/1",
+            field="opcode",
+            offset=0,
+            opcode=opcode,
         )
     return _Answer(spec) if spec.plane is Plane.ANSWER else _Plain(spec)
 

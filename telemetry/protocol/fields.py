@@ -140,7 +140,7 @@ def _code(field: Field) -> Conversion:
     codes = {member: code for code, member in members.items()}
     table = field.table
 
-    def read(raw: int) -> Enum:
+    def read(raw: int) -> Enum | None:
         if raw not in members:
             raise FieldError(PayloadFault.UNKNOWN_CODE, f"0x{raw:0{2 * field.size}x} is no code of the table {table!r}")
         return members[raw]

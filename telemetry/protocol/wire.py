@@ -155,17 +155,20 @@ _SPACED = (0x01, 0x0E, 0x32, 0x3D, 0x54, 0x5B, 0x67, 0x68, 0x97, 0x98, 0xA4, 0xA
 """
 
 
-def _spaced(kind: type[Enum]) -> MappingProxyType[int, Enum]:
+_CodeTable = MappingProxyType[int, Enum | None]
+
+
+def _spaced(kind: type[Enum]) -> _CodeTable:
     """Give each member, in order of definition, a code from the spaced set."""
     return MappingProxyType(dict(zip(_SPACED, kind, strict=False)))
 
 
-def _counted(kind: type[Enum], first: int = 1) -> MappingProxyType[int, Enum]:
+def _counted(kind: type[Enum], first: int = 1) -> _CodeTable:
     """Number the members in order of definition."""
     return MappingProxyType(dict(enumerate(kind, start=first)))
 
 
-CODES: MappingProxyType[str, MappingProxyType[int, Enum]] = MappingProxyType(
+CODES: MappingProxyType[str, _CodeTable] = MappingProxyType(
     {
         "status": _spaced(Status),
         "verdict": _spaced(Verdict),
@@ -179,7 +182,7 @@ CODES: MappingProxyType[str, MappingProxyType[int, Enum]] = MappingProxyType(
         "stop_reason": _spaced(StopReason),
         "drug": _counted(Drug),
         "log_code": _counted(LogCode),
-        "reason": MappingProxyType({0: None, **_counted(RefusalReason)}),  # type: ignore[dict-item]
+        "reason": MappingProxyType({0: None, **_counted(RefusalReason)}),
     }
 )
 """Every code table: byte (or word) on the wire to its meaning. ``reason`` 0 means *none*."""
@@ -187,7 +190,7 @@ CODES: MappingProxyType[str, MappingProxyType[int, Enum]] = MappingProxyType(
 WARNING_BITS: MappingProxyType[int, Warn] = MappingProxyType({1 << bit: warn for bit, warn in enumerate(Warn)})
 ALARM_BITS: MappingProxyType[int, AlarmKind] = MappingProxyType({1 << bit: kind for bit, kind in enumerate(AlarmKind)})
 BITMAPS: MappingProxyType[str, MappingProxyType[int, Enum]] = MappingProxyType(
-    {"warnings": WARNING_BITS, "alarms": ALARM_BITS}  # type: ignore[dict-item]
+    {"warnings": WARNING_BITS, "alarms": ALARM_BITS}
 )
 """Bitmaps of 32 bits; on the Python side a tuple of members in bit order. An undefined bit is refused."""
 
@@ -795,7 +798,10 @@ def _dialect_fingerprint() -> int:
     for group in (RECORDS, IMAGES, HANDSHAKE):
         lines += [describe_layout(name, 1, fields) for name, fields in sorted(group.items())]
     for table, codes in sorted(CODES.items()):
-        lines.append(f"{table}=" + ",".join(f"{code:x}:{member and member.value}" for code, member in codes.items()))
+        lines.append(
+            f"{table}="
+            + ",".join(f"{code:x}:{member.value if member is not None else None}" for code, member in codes.items())
+        )
     for table, bits in sorted(BITMAPS.items()):
         lines.append(f"{table}=" + ",".join(f"{bit:x}:{member.value}" for bit, member in bits.items()))
     return zlib.crc32("\n".join(lines).encode())
