@@ -21,7 +21,7 @@ from telemetry.clock import SystemClock
 from telemetry.errors import UsageError
 from telemetry.sim.runtime import live_simulators, runtime_folder
 
-_NEEDED = ("click", "cobs", "construct", "cryptography", "httpx", "msgspec", "pyserial", "rich", "starlette", "uvicorn")
+_NEEDED = ("click", "construct", "cryptography", "httpx", "msgspec", "pyserial", "rich", "starlette", "uvicorn")
 _EXTRAS = {"ble": ("bleak", "bumble"), "mqtt": ("aiomqtt",)}
 _OLDEST = (3, 11)
 _PORTS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyS[0-3]", "/dev/ttyAMA*")

@@ -13,9 +13,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from cobs import cobs
-
 from telemetry.errors import BadFrame, UsageError
+from telemetry.protocol.stuffing import stuff, unstuff
 from telemetry.protocol.wire import FRAME_CRC, FRAME_HEADER, MAX_BODY, MAX_FRAME, PROTOCOL_MAJOR, FrameType
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def encode_stream(frame_bytes: bytes) -> bytes:
     """
     if not 0 < len(frame_bytes) <= MAX_FRAME:
         raise UsageError(f"frame: {len(frame_bytes)} bytes are outside 1 to {MAX_FRAME}")
-    return b"\0%b\0" % cobs.encode(frame_bytes)
+    return b"\0%b\0" % stuff(frame_bytes)
 
 
 class StreamDecoder:
@@ -161,10 +160,8 @@ class StreamDecoder:
     def _judge(self, segment: bytes) -> Frame | Garbage:
         if len(segment) > MAX_SEGMENT:
             return self._discard(FrameFault.TOO_LONG, segment, len(segment))
-        try:
-            found = _parse(cobs.decode(segment))
-        except cobs.DecodeError:
-            found = FrameFault.COBS
+        data = unstuff(segment)
+        found = FrameFault.COBS if data is None else _parse(data)
         if isinstance(found, Frame):
             self.frames += 1
             return found
