@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +24,11 @@ from telemetry import (
 )
 from telemetry.model import AlarmKind, AlarmSignal, OperationKind, PumpMode, Role, StopReason, Verdict, Warn
 from telemetry.programmer.journal import MemoryJournalStore, Stage, unresolved
+from telemetry.protocol.codec import decode_record, encode_record
 from telemetry.protocol.credentials import test_credential
+from telemetry.protocol.messages import ReadBack, Staged
 from telemetry.sim.connector import station_of
+from telemetry.sim.transaction import ReadyProposal
 from telemetry.transport.faults import FaultPlan
 from telemetry.units import Concentration
 from tests.support.turns import turns, until
@@ -488,6 +492,33 @@ async def test_inv_25_what_the_pump_forgot_is_settled_by_a_person(bench: Bench, 
         await programmer.settle(transaction, "log shows 0.150 ml/day at 10:02; taken as applied, Dr A.")
         await programmer.set_rate(FlowRate(170_000))
     assert bench.stages()[0] is Stage.SETTLED
+
+
+@pytest.mark.parametrize("lie", ["rate", "dose", "digest"])
+async def test_a_read_back_that_differs_from_the_intent_is_never_committed(
+    bench: Bench, pump: VirtualPump, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    true_part = ReadyProposal.part
+
+    def part(self: ReadyProposal, number: int) -> ReadBack | Staged:
+        staged = true_part(self, number)
+        assert isinstance(staged, Staged)
+        if lie == "digest":
+            return replace(staged, image_digest=bytes(32))
+        image = decode_record("program_image", staged.image)
+        image = (
+            replace(image, rate_nl_per_day=image.rate_nl_per_day + 1)
+            if lie == "rate"
+            else replace(image, dose_ng_per_day=image.dose_ng_per_day * 24)
+        )
+        return replace(staged, image=encode_record("program_image", image))
+
+    monkeypatch.setattr(ReadyProposal, "part", part)
+    async with bench.connect() as programmer:
+        with pytest.raises(Refused, match="read back another program"):
+            await programmer.set_rate(RATE)
+    assert pump.status.rate_nl_per_day == 170_000
+    assert bench.stages() == [Stage.ABANDONED]
 
 
 async def test_a_refusal_of_commit_is_certain(bench: Bench, pump: VirtualPump) -> None:
