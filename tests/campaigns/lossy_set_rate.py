@@ -90,9 +90,10 @@ class Tally:
 
 
 class World:
-    """A pump, a telemeter over it, and a link that can be cut at a chosen frame."""
+    """A pump, a telemeter over it, and a link (of datagrams or a stream) that can be cut at a chosen frame."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, stream: bool = False) -> None:
+        self._stream = stream
         self.clock = ManualClock()
         self.pump = VirtualPump(seed=seed, clock=self.clock)
         self.station = Station(self.pump, entropy=Random(f"{seed}/pump").randbytes, seed=seed)
@@ -107,7 +108,7 @@ class World:
 
     async def open_link(self, receiver: Receiver) -> Transport:
         """A memory link whose frames are counted (what ``telemetry.connect(pump=...)`` calls)."""
-        link = MemoryLink(clock=self.clock)
+        link = MemoryLink(clock=self.clock, datagrams=not self._stream)
         counted = _Counted(lambda: self._frame(link))
         counted.bind(receiver)
         link.left.start(counted)
@@ -181,12 +182,19 @@ class _Counted(Wrapper):
 class Campaign:
     """Commands one after the other, each until it is applied or refused; ``tally`` grows as it goes."""
 
-    def __init__(self, seed: int, *, faulty_percent: int = FAULTY_PERCENT, cut_percent: int = CUT_PERCENT) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        stream: bool = False,
+        faulty_percent: int = FAULTY_PERCENT,
+        cut_percent: int = CUT_PERCENT,
+    ) -> None:
         self.tally = Tally()
         self._seed = seed
         self._cut_percent = cut_percent
         self._draw = Random(f"{seed}/commands")
-        self._world = World(seed)
+        self._world = World(seed, stream=stream)
         kinds = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.CORRUPT)
         self._faults = FaultPlan([FaultRule(kind, probability=faulty_percent / 100) for kind in kinds], seed=seed)
         self._journals = MemoryJournalStore()

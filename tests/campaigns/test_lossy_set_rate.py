@@ -13,17 +13,23 @@ if TYPE_CHECKING:
 COMMANDS = 60
 
 
-@pytest.mark.parametrize("seed", [1, 2, 20_261_122])
-async def test_the_drivers_word_is_the_pumps_ledger_however_bad_the_link(seed: int) -> None:
-    tally = await Campaign(seed).run(COMMANDS)
+@pytest.mark.inv(19)
+@pytest.mark.inv(20)
+@pytest.mark.inv(21)
+@pytest.mark.parametrize(("seed", "stream"), [(1, False), (20_261_122, False), (2, True)])
+async def test_inv_19_20_21_the_drivers_word_is_the_pumps_ledger_however_bad_the_link(
+    seed: int, *, stream: bool
+) -> None:
+    tally = await Campaign(seed, stream=stream).run(COMMANDS)
     assert tally.disagreements == []
     assert tally.commands == tally.applied + tally.refused == COMMANDS
     assert not tally.other_exceptions
     assert tally.unknown == tally.unknown_then.total()
 
 
-async def test_the_link_really_is_bad() -> None:
-    tally = await Campaign(2).run(COMMANDS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_link_really_is_bad(*, stream: bool) -> None:
+    tally = await Campaign(2, stream=stream).run(COMMANDS)
     assert set(tally.faults) == {"drop", "duplicate", "corrupt"}
     assert min(tally.faults.values()) > tally.frames // 10
     assert tally.contact_cuts > 0
