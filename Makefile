@@ -12,8 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --require-virtualenv
 
-# Where the virtual pump is offered by `make run`.
-LISTEN ?= --listen pty: --listen tcp://127.0.0.1:7410
+# Where the virtual pump is offered by `make run`: a pseudo-terminal, and this TCP port (0: any free one).
+PORT ?= 7410
+LISTEN ?= --listen pty: --listen tcp://127.0.0.1:$(PORT)
 # Inputs per target of `make fuzz`.
 FUZZ_RUNS ?= 1000000
 # The locks are made from the public index, whatever pip is set up with on the machine that makes them, and name wheels

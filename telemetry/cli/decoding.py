@@ -124,6 +124,9 @@ def find_in(data: bytes) -> Iterator[Item]:
     found = decoder.feed(data)
     # Whatever follows the last delimiter may be a frame whose delimiter is missing; this asks.
     rest = decoder.feed(b"\0") if decoder.pending_bytes else []
+    if not found and not rest:
+        yield Item("garbage", "nothing between delimiters", _sample(data, len(data)))
+        return
     if any(isinstance(one, Frame) for one in (*found, *rest)) or b"\0" in data:
         yield from (_item(one) for one in (*found, *rest))
         return

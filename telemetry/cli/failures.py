@@ -58,12 +58,12 @@ def classify(error: BaseException) -> Failure:  # noqa: PLR0911 - one return a k
             return Failure(Exit.UNKNOWN, "outcome_unknown", str(error), {"transaction": error.transaction})
         case InterruptedChangeError() | DefectInChangeError():
             return Failure(Exit.UNKNOWN, "outcome_unknown", str(error))
-        case UsageError():
-            return Failure(Exit.USAGE, "usage", str(error))
         case SecurityError() if isinstance(error.__cause__, LinkError | PeerError):
             return Failure(Exit.LINK, "security", str(error))
         case SecurityError():
             return Failure(Exit.USAGE, "security", str(error))
+        case UsageError():
+            return Failure(Exit.USAGE, "usage", str(error))
         case LinkError():
             return Failure(Exit.LINK, "link", str(error))
         case PeerError():

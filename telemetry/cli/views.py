@@ -158,7 +158,7 @@ def alarm_table(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> Ta
             one.priority.value,
             "present" if one.condition_present else "over",
             signal if one.enabled else "switched off",
-            words.when(one.since_ms, what.now_ms, who.epoch_utc_s),
+            words.when(one.since_ms, what.now_ms, who.epoch_utc_s, between="\n"),
         )
     return shown
 

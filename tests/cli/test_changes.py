@@ -102,9 +102,7 @@ def test_nothing_changes_where_nobody_can_be_asked(
         assert "--yes" in done.err
 
 
-def test_yes_at_the_prompt_applies(
-    telemetry: Callable[..., Done], answer: Callable[[object], list[str]]
-) -> None:
+def test_yes_at_the_prompt_applies(telemetry: Callable[..., Done], answer: Callable[[object], list[str]]) -> None:
     asked = answer(True)
     assert telemetry("set-rate", "sim:", "0.2 ml/day").status == 0
     assert len(asked) == 1

@@ -28,9 +28,7 @@ def test_every_reading_is_one_object_that_says_simulated(telemetry: Callable[...
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_every_reading_says_simulated_to_people_and_fits_80_columns(
-    telemetry: Callable[..., Done], what: str
-) -> None:
+def test_every_reading_says_simulated_to_people_and_fits_80_columns(telemetry: Callable[..., Done], what: str) -> None:
     done = telemetry("read", "sim:", what)
     assert done.status == 0
     assert "SIMULATED" in done.out

@@ -22,7 +22,7 @@ from telemetry.sim.control import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-TOKEN = "the-token"
+TOKEN = "the-token"  # noqa: S105 - of this test only
 HOST = "127.0.0.1:9"
 
 
@@ -170,7 +170,9 @@ def test_only_loopback_is_listened_on(url: str) -> None:
         loopback_address(url)
 
 
-@pytest.mark.parametrize("url", ["", "tcp://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:x", "http://[::1]:1?a=b"])
+@pytest.mark.parametrize(
+    "url", ["", "tcp://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:x", "http://[::1]:1?a=b"]
+)
 def test_a_wrong_control_url_is_named(url: str) -> None:
     with pytest.raises(UsageError):
         loopback_address(url)

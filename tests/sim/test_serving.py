@@ -13,6 +13,8 @@ from telemetry.programmer import connect
 from telemetry.sim import serving
 from telemetry.sim.runtime import live_simulators
 from telemetry.sim.serving import Simulator, SimulatorSettings
+from telemetry.sim.state_file import StateFile
+from telemetry.sim.station import Station
 from telemetry.units import FlowRate
 
 if TYPE_CHECKING:
@@ -79,7 +81,9 @@ async def test_what_cannot_be_opened_leaves_nothing_open(heard: Heard, tmp_path:
     async with heard.simulator(plain()) as first:
         (taken,) = first.urls
         state = tmp_path / "pump.json"
-        with pytest.raises(LinkOpenError, match=r"type instead: telemetry sim --listen pty: --listen tcp://127.0.0.1:0"):
+        with pytest.raises(
+            LinkOpenError, match=r"type instead: telemetry sim --listen pty: --listen tcp://127.0.0.1:0"
+        ):
             await heard.simulator(plain("pty:", taken, state=state)).__aenter__()
         async with heard.simulator(plain(state=state)):
             pass
@@ -137,19 +141,19 @@ async def test_no_verdict_leaves_that_could_not_be_kept(
     heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with heard.simulator(plain(state=tmp_path / "pump.json")) as simulator:
-        real_save = serving.StateFile.save
+        real_save = StateFile.save
 
         def full(_self: object, _state: object) -> None:
             raise UsageError("the disk is full")
 
-        monkeypatch.setattr(serving.StateFile, "save", full)
+        monkeypatch.setattr(StateFile, "save", full)
         async with connect(simulator.urls[0], clock=SystemClock()) as programmer:
             with pytest.raises(OutcomeUnknown):
                 await programmer.set_rate(FlowRate.parse("0.2 ml/day"))
         assert any("disk is full" in problem for problem in heard.problems)
         with pytest.raises(UsageError, match="disk is full"):
             simulator.advance(1_000)
-        monkeypatch.setattr(serving.StateFile, "save", real_save)
+        monkeypatch.setattr(StateFile, "save", real_save)
 
 
 async def test_a_jump_gives_every_event_at_its_exact_instant(heard: Heard) -> None:
@@ -203,16 +207,14 @@ async def test_a_defect_in_the_background_is_reported(heard: Heard, monkeypatch:
     async def broken(_self: object, _clock: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(serving.Station, "run", broken)
+    monkeypatch.setattr(Station, "run", broken)
     async with heard.simulator(plain()):
         await asyncio.sleep(0.01)
     asyncio.get_running_loop().set_exception_handler(None)
     assert [str(context["exception"]) for context in told] == ["broken"]
 
 
-async def test_the_state_is_kept_now_and_then(
-    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_state_is_kept_now_and_then(heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "_SAVE_EVERY_MS", 10)
     state = tmp_path / "pump.json"
     async with heard.simulator(plain(state=state, speed="1000000")):
