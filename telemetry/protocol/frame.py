@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import corncobs
+
 from telemetry.errors import BadFrame, UsageError
-from telemetry.protocol.stuffing import stuff, unstuff
 from telemetry.protocol.wire import FRAME_CRC, FRAME_HEADER, MAX_BODY, MAX_FRAME, PROTOCOL_MAJOR, FrameType
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def encode_stream(frame_bytes: bytes) -> bytes:
     """
     if not 0 < len(frame_bytes) <= MAX_FRAME:
         raise UsageError(f"frame: {len(frame_bytes)} bytes are outside 1 to {MAX_FRAME}")
-    return b"\0%b\0" % stuff(frame_bytes)
+    return b"\0%b\0" % corncobs.encode(frame_bytes)
 
 
 class StreamDecoder:
@@ -160,8 +161,10 @@ class StreamDecoder:
     def _judge(self, segment: bytes) -> Frame | Garbage:
         if len(segment) > MAX_SEGMENT:
             return self._discard(FrameFault.TOO_LONG, segment, len(segment))
-        data = unstuff(segment)
-        found = FrameFault.COBS if data is None else _parse(data)
+        try:
+            found = _parse(corncobs.decode(segment))
+        except corncobs.DecodeError:
+            found = FrameFault.COBS
         if isinstance(found, Frame):
             self.frames += 1
             return found
