@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
-    "cobs",
     "construct",
+    "corncobs",
     "cryptography",
     "gevent",
     "itb-telemetry",

@@ -20,6 +20,7 @@ HEAVY = (
     "bumble",
     "cobs",
     "construct",
+    "corncobs",
     "cryptography",
     "gevent",
     "httpx",

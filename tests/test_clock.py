@@ -177,6 +177,9 @@ async def test_host_waits_end_by_result_or_by_deadline() -> None:
     asyncio.get_running_loop().call_soon(done.set_result, None)
     assert await clock.wait(done, clock.link_ms() + 60_000) is True
     assert await clock.wait(done, 0) is True
+    late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(late.set_result, None)
+    assert await clock.wait(late, clock.link_ms()) is True, "a result and the deadline in one turn of the loop"
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     before_ms = clock.link_ms()
     assert await clock.wait(never, before_ms + 20) is False
