@@ -73,6 +73,10 @@ coverage: $(VENV)/.dev-ready ## the suite with a line-by-line coverage report in
 bench: $(VENV)/.dev-ready ## measure, beside the peers
 	$(BIN)/python benchmarks/run.py
 
+.PHONY: campaign-kill
+campaign-kill: $(VENV)/.dev-ready ## kill -9 the simulator 200 times in the middle of a set-rate
+	$(BIN)/python tools/kill_campaign.py --output benchmarks/results/kill_campaign.json
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev-ready ## feed FUZZ_RUNS inputs to every decoder
 	FUZZ_RUNS=$(FUZZ_RUNS) $(BIN)/python tools/fuzz.py

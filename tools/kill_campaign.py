@@ -104,9 +104,10 @@ class Campaign:
         await self.start()
         wanted = await self.other_rate()
         delay_ms = self.random.uniform(0, within_ms)
-        asyncio.get_running_loop().call_later(delay_ms / 1_000, self.strike)
+        strike = asyncio.get_running_loop().call_later(delay_ms / 1_000, self.strike)
         async with self.connect() as programmer:
             said = await _attempt(programmer, wanted)
+        strike.cancel()  # what is over early is killed now, and not its successor later
         self.kill()
         await self.start()
         async with self.connect() as programmer:

@@ -202,5 +202,5 @@ def _report(visit: Visit, done: Change, after: PumpStatus | None, resolved: tupl
         f"[bold green]Applied[/] at {words.date(done.applied_at_ms, who.epoch_utc_s)}, operation {done.transaction}"
     )
     screen.print(f"  {words.therapy(done.before)} → [bold]{words.therapy(done.after)}[/]")
-    if after is not None and alarm_at_ms is not None:
+    if after is not None and alarm_at_ms is not None and alarm_at_ms > after.now_ms:
         screen.print(f"  low-reservoir alarm {words.when(alarm_at_ms, after.now_ms, who.epoch_utc_s)}")

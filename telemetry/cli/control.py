@@ -94,10 +94,10 @@ def _advanced(found: dict[str, Any]) -> list[Table | str]:
     now = f"Now {words.pump_time(found['now_ms'])}, {words.date(found['now_ms'], epoch_utc_s)}."
     if not found["events"]:
         return [f"{SIMULATED} nothing happened. {now}"]
-    shown = table(f"{SIMULATED} what happened", "pump time", "calendar", "event")
+    shown = table(f"{SIMULATED} what happened", "pump time", "calendar (UTC)", "event")
     for one in found["events"]:
         event = PumpEvent(one["at_ms"], one["kind"], one["detail"])
-        shown.add_row(words.pump_time(event.at_ms), words.date(event.at_ms, epoch_utc_s), words.event(event))
+        shown.add_row(words.pump_time(event.at_ms), words.date(event.at_ms, epoch_utc_s, zone=""), words.event(event))
     alarms = ", ".join(found["alarms"]) or "none"
     return [shown, f"{now} Alarms: {alarms}."]
 

@@ -64,7 +64,7 @@ def command(source: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
             shown.add_row(*row)
     screen = console()
     screen.print(shown)
-    screen.print(f"[dim]{frames} frames, {len(garbage)} times garbage[/]")
+    screen.print(f"[dim]frames: {frames}, pieces of garbage: {len(garbage)}[/]")
 
 
 def _what(item: Item) -> Text:

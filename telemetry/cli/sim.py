@@ -214,8 +214,8 @@ class _Lines:
                 }
             )
         else:
-            text = f"{words.pump_time(event.at_ms)}  {words.date(event.at_ms, epoch_utc_s)}  {words.event(event)}"
-            self._screen.print(f"[dim]{words.host_moment(host_utc_s())}[/]  {text}", soft_wrap=True)
+            moment = f"[dim]{words.host_moment(host_utc_s())}[/]  {words.pump_time(event.at_ms)}"
+            self._screen.print(f"{moment}  {words.event(event)}", soft_wrap=True)
         sys.stdout.flush()
 
     def end(self, simulator: Simulator) -> None:

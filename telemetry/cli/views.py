@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from telemetry.cli import words
 from telemetry.cli.output import SIMULATED, facts, table
-from telemetry.model import AlarmClass, AlarmKind, AlarmSignal, LogCode, PumpMode
+from telemetry.model import AlarmClass, AlarmKind, AlarmSignal, LogCode, PumpMode, RefusalReason, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     )
 
 _QUIET = frozenset({AlarmSignal.OFF, AlarmSignal.ACKNOWLEDGED, AlarmSignal.SILENCED})
+_ALARMS = tuple(AlarmKind)
+_DETAILS: dict[LogCode, tuple[AlarmKind, ...] | tuple[RefusalReason, ...] | tuple[StopReason, ...]] = {
+    LogCode.ALARM_RAISED: _ALARMS,
+    LogCode.ALARM_CLEARED: _ALARMS,
+    LogCode.ALARM_SILENCED: _ALARMS,
+    LogCode.ALARM_ACKNOWLEDGED: _ALARMS,
+    LogCode.COMMIT_REFUSED: tuple(RefusalReason),
+    LogCode.STOPPED: tuple(StopReason),
+}
+_RATES = frozenset({LogCode.PROGRAM_COMMITTED, LogCode.RESUMED, LogCode.SAFE_STATE_ENTERED})
+_VOLUMES = frozenset({LogCode.STOPPED, LogCode.REFILLED})
 _FLOWING = frozenset({PumpMode.SIMPLE_CONTINUOUS, PumpMode.MINIMUM_RATE})
 
 
@@ -146,7 +157,7 @@ def alarm_table(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> Ta
         shown = table(heading(who), "alarms")
         shown.add_row("[green]none[/]")
         return shown
-    shown = table(heading(who), "alarm", "priority", "condition", "signal", "since")
+    shown = table(heading(who), "alarm", "priority", "condition", "signal", "since (UTC)")
     for one in present:
         style = "dim" if one.signal in _QUIET else "bold red" if one.alarm_class is AlarmClass.CRITICAL else "yellow"
         until = one.silenced_until_ms
@@ -158,7 +169,7 @@ def alarm_table(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> Ta
             one.priority.value,
             "present" if one.condition_present else "over",
             signal if one.enabled else "switched off",
-            words.when(one.since_ms, what.now_ms, who.epoch_utc_s, between="\n"),
+            words.when(one.since_ms, what.now_ms, who.epoch_utc_s, between="\n", zone=""),
         )
     return shown
 
@@ -168,14 +179,14 @@ def log(who: Identity, report: LogReport) -> View:
     content = {**_of(who), **facts(report)}
 
     def parts() -> list[Table]:
-        shown = table(heading(who), "no.", "pump calendar", "event", "detail", "value")
+        shown = table(heading(who), "no.", "calendar (UTC)", "event", "detail", "value")
         for record in report.records:
             shown.add_row(
                 str(record.sequence),
-                words.date(record.at_ms, who.epoch_utc_s),
-                record.code.value,
+                words.date(record.at_ms, who.epoch_utc_s, zone=""),
+                record.code.value.replace("_", " "),
                 _detail(record),
-                str(record.value) if record.value else "",
+                _value(record),
             )
         if report.overwritten:
             shown.caption = f"{report.overwritten} older records were overwritten"
@@ -185,11 +196,19 @@ def log(who: Identity, report: LogReport) -> View:
 
 
 def _detail(record: LogRecord) -> str:
-    if record.code in {LogCode.ALARM_RAISED, LogCode.ALARM_CLEARED, LogCode.ALARM_ACKNOWLEDGED}:
-        kinds = list(AlarmKind)
-        if record.detail < len(kinds):
-            return kinds[record.detail].value
+    """The name behind a record's number, which counts from 1 in the order of the vocabulary."""
+    names = _DETAILS.get(record.code, ())
+    if 1 <= record.detail <= len(names):
+        return names[record.detail - 1].value.replace("_", " ")
     return str(record.detail) if record.detail else ""
+
+
+def _value(record: LogRecord) -> str:
+    if record.code in _RATES:
+        return words.flow(record.value)
+    if record.code in _VOLUMES:
+        return words.volume(record.value)
+    return str(record.value) if record.value else ""
 
 
 def limits(who: Identity, found: PumpLimits, concentration_ng_per_ml: int) -> View:

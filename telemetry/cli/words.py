@@ -112,9 +112,9 @@ def pump_time(ms: int) -> str:
     return f"day {days} {hours:02d}:{minutes:02d}:{seconds:02d}.{milliseconds:03d}"
 
 
-def date(ms: int, epoch_utc_s: int) -> str:
-    """The calendar at an instant of pump time, to the minute."""
-    return _moment(ms, epoch_utc_s).strftime("%Y-%m-%d %H:%M UTC")
+def date(ms: int, epoch_utc_s: int, *, zone: str = " UTC") -> str:
+    """The calendar at an instant of pump time, to the minute; ``zone`` is empty where a heading says it."""
+    return _moment(ms, epoch_utc_s).strftime("%Y-%m-%d %H:%M") + zone
 
 
 def iso(ms: int, epoch_utc_s: int) -> str:
@@ -122,12 +122,12 @@ def iso(ms: int, epoch_utc_s: int) -> str:
     return _moment(ms, epoch_utc_s).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def when(ms: int | None, now_ms: int, epoch_utc_s: int, *, between: str = " ") -> str:
+def when(ms: int | None, now_ms: int, epoch_utc_s: int, *, between: str = " ", zone: str = " UTC") -> str:
     """Date and distance: ``2027-08-02 16:00 UTC (in 253 d 8 h)``."""
     if ms is None:
         return NONE
     distance = f"in {span(ms - now_ms)}" if ms > now_ms else f"{span(now_ms - ms)} ago"
-    return f"{date(ms, epoch_utc_s)}{between}({distance})"
+    return f"{date(ms, epoch_utc_s, zone=zone)}{between}({distance})"
 
 
 def duration(ms: int) -> str:

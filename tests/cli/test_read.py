@@ -60,6 +60,12 @@ def test_log_begins_where_it_is_told_to(telemetry: Callable[..., Done]) -> None:
     assert [record["sequence"] for record in rest] == [everything[-1]["sequence"]]
 
 
+def test_the_log_names_what_its_numbers_mean(telemetry: Callable[..., Done]) -> None:
+    lines = telemetry("read", "sim:?fill=1ml", "log").out.splitlines()
+    (raised,) = [line for line in lines if "alarm raised" in line]
+    assert "low reservoir" in raised
+
+
 def test_alarms_have_condition_signal_and_distance(telemetry: Callable[..., Done]) -> None:
     done = telemetry("read", "sim:?fill=1ml", "alarms", "--json")
     (alarm,) = done.json["alarms"]

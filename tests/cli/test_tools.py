@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from importlib import metadata
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 
 from telemetry.cli import back_door, examining, watch, words
 from telemetry.cli.progress import LateProgress
-from telemetry.cli.sim import _command_name, parse_share_ppm
+from telemetry.cli.sim import _command_name, _Lines, parse_share_ppm
 from telemetry.clock import ManualClock, SystemClock
 from telemetry.errors import LinkClosedError, LinkError, LinkOpenError, Refused, UsageError
 from telemetry.model import AlarmKind, AlarmSignal, PumpEvent, PumpMode, RefusalReason, Warn
 from telemetry.programmer import Programmer
-from telemetry.sim.runtime import LiveSimulator, RuntimeFile
+from telemetry.sim.runtime import LiveSimulator, RuntimeFile, live_simulators
+from telemetry.sim.state_file import StateFile
+from telemetry.sim.station import Station
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,6 +191,55 @@ def test_watch_ends_only_by_its_own_signal(monkeypatch: pytest.MonkeyPatch, tele
     assert telemetry("watch", "sim:", "--polls", "1").status == 70
 
 
+# --- sim -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_defect_while_serving_ends_it_with_everything_put_away(
+    telemetry: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_self: Station, _clock: object) -> NoReturn:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Station, "run", broken)
+    done = telemetry("sim", "--listen", "tcp://127.0.0.1:0")
+    assert done.status == 70
+    assert "this is a defect" in done.err
+    assert live_simulators() == ()
+
+
+def test_a_state_that_cannot_be_saved_is_said_at_once(
+    telemetry: Callable[..., Done], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves: list[int] = []
+    real = StateFile.save
+
+    def save(self: StateFile, state: dict[str, object]) -> None:
+        saves.append(1)
+        if len(saves) > 1:
+            raise UsageError("the disk is full")
+        real(self, state)
+
+    async def end(_self: Station, _clock: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(StateFile, "save", save)
+    monkeypatch.setattr(Station, "run", end)
+    done = telemetry("sim", "--listen", "tcp://127.0.0.1:0", "--state", str(home / "pump.json"))
+    assert done.status == 0
+    assert "the disk is full" in done.err
+
+
+def test_what_happens_before_the_panel_comes_after_it(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = _Lines(as_json=False)
+    lines.event(PumpEvent(5, "alarm_raised", "low_reservoir"))
+    assert capfd.readouterr().out == ""
+    lines._early, early = [], lines._early
+    lines._epoch_utc_s = 0
+    for event in early:
+        lines.event(event)
+    assert "ALARM low_reservoir" in capfd.readouterr().out
+
+
 # --- the client of the back door -----------------------------------------------------------------------------------
 
 DOOR = LiveSimulator(1, ("tcp://127.0.0.1:9",), "http://127.0.0.1:9", "token", "m", "s")
@@ -228,6 +280,8 @@ def test_what_the_back_door_can_answer(
 def test_control_needs_a_simulator_and_a_distance(telemetry: Callable[..., Done]) -> None:
     for arguments in (["advance", "--days", "1"], ["inspect"], ["http://127.0.0.1:9", "inspect"]):
         assert telemetry("control", *arguments).status == 2
+    token_is_there = telemetry("control", "http://127.0.0.1:9", "snapshot", "/nowhere/x")
+    assert "TELEMETRY_CONTROL_TOKEN" in token_is_there.err
     assert "say how far" in telemetry("control", "advance").err
     assert "neither a URL nor one of" in telemetry("control", "backwards").err
     assert telemetry("control").status == 2

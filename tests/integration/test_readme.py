@@ -26,7 +26,7 @@ ENVIRONMENT = Path(sys.prefix)
 
 # What differs from run to run: dates, hours, hexadecimal names.
 VARIABLE = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|day \d+ \d\d:\d\d:\d\d\.\d{3}|\b[0-9a-f]{32}\b|\d+ d \d+ h|\d+ min \d+ s"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(?: UTC)?|day \d+ \d\d:\d\d:\d\d\.\d{3}|\b[0-9a-f]{32}\b|\d+ d \d+ h|\d+ min \d+ s"
 )
 
 
@@ -35,7 +35,8 @@ def blocks(kind: str) -> list[str]:
 
 
 def bare(home: Path) -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LC_ALL": "C.UTF-8"}
+    measuring = {name: value for name, value in os.environ.items() if name.startswith("COV")}
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LC_ALL": "C.UTF-8", **measuring}
 
 
 def words_of(line: str) -> str:

@@ -204,3 +204,15 @@ def test_the_panel_can_be_pasted_from(place: Place) -> None:
     rest, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (0, "")
     assert "ALARM" in rest or "Ended at day 190" in rest
+
+
+def test_the_log_tells_the_story_in_words(place: Place) -> None:
+    served = place.serve("--listen", TCP)
+    url = served.urls[0]
+    place.run("set-rate", url, "0.200 ml/day", "--yes")
+    place.run("stop", url, "--yes", "--reason", "before_procedure")
+    place.run("resume", url, "--yes")
+    shown = " ".join(place.run("read", url, "log").stdout.replace("│", " ").split())
+    for words in ("program committed 2 0.200 ml/day", "stopped before procedure 39.999 ml", "resumed", "0.200 ml/day"):
+        assert words in shown
+    assert place.run("resume", url, "--yes", check=False).returncode == 1
