@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from telemetry.transport.base import Receiver, Transport
 
 _TELEMETER_TRIES = 4
-_TELEMETER_DEADLINE_MS = 300
 _HOST_ALLOWANCE_MS = 250
 """Scheduling, USB and radio latency of a real host link, on top of the pump's 300 ms (protocol.md, Decided 12)."""
 _IDLE_MARGIN_MS = 2_000
@@ -70,6 +69,8 @@ class PumpConnection:
         self._emergency = emergency
         self._tap = tap
         self._link: FrameLink | None = None
+        self._newest: FrameLink | None = None
+        """The link opened last, whether or not it is still there: what an earlier one has to say is of no interest."""
         self._lost_reason: LinkClosedError | None = None
         self._channel: ProgrammerChannel | None = None
         self._session_used_ms = 0
@@ -179,11 +180,7 @@ class PumpConnection:
             entropy=self._entropy,
             utc_s=self._utc_s(),
             emergency=self._emergency,
-            policy=LinkPolicy(
-                air_bits_per_s=report.air_bits_per_s,
-                air_delay_ms=report.air_delay_ms,
-                host_allowance_ms=self._host_allowance_ms(),
-            ),
+            policy=self._policy(report),
             tap=self._tap,
         )
         self._channel = channel
@@ -197,8 +194,15 @@ class PumpConnection:
         error = event.error if isinstance(event, Failed) else LinkClosedError("the pump ended the session at once")
         raise await self._explain(error)
 
-    def _host_allowance_ms(self) -> int:
-        return 0 if self._link is not None and self._link.info.in_process else _HOST_ALLOWANCE_MS
+    def _policy(self, report: TelemeterReport | None = None) -> LinkPolicy:
+        """How long to wait on this link, for the pump or, without its ``report``, for the telemeter."""
+        info = None if self._link is None else self._link.info
+        return LinkPolicy(
+            air_bits_per_s=0 if report is None else report.air_bits_per_s,
+            air_delay_ms=0 if report is None else report.air_delay_ms,
+            host_allowance_ms=0 if info is not None and info.in_process else _HOST_ALLOWANCE_MS,
+            host_bits_per_s=0 if info is None or info.bits_per_s is None else info.bits_per_s,
+        )
 
     async def _explain(self, error: TelemetryError) -> TelemetryError:
         """Say what the telemeter knows about a time-out: that it has no contact, or that it is silent too."""
@@ -224,9 +228,10 @@ class PumpConnection:
         self._tag = (self._tag + 1) % _TAGS
         tag = self._tag
         frame = encode_frame(Frame(FrameType.TELEMETER_REQ, 0, encode(build(tag))))
+        allowed_ms = self._policy().deadline_ms(len(frame))
         for _ in range(_TELEMETER_TRIES):
             link.send(frame)
-            deadline_ms = self._clock.link_ms() + _TELEMETER_DEADLINE_MS + self._host_allowance_ms()
+            deadline_ms = self._clock.link_ms() + allowed_ms
             while tag not in self._telemeter_answers:
                 self._raise_if_lost()
                 if not await self._wait(deadline_ms):
@@ -280,16 +285,21 @@ class PumpConnection:
             try:
                 self._link.send(frame)
             except LinkClosedError as error:
-                self._lost(error)
+                self._lost(self._link, error)
                 return
 
     async def _open_link(self) -> FrameLink:
         if self._link is None:
-            link = FrameLink(on_frame=self._frame_arrived, on_lost=self._lost)
-            self._lost_reason = None
+            link = FrameLink(on_frame=self._frame_arrived, on_lost=lambda reason: self._lost(link, reason))
+            self._newest, self._lost_reason = link, None
             link.attach(await self._opener(link))
+            self._raise_if_lost_while_opening()
             self._link = link
         return self._link
+
+    def _raise_if_lost_while_opening(self) -> None:
+        if self._lost_reason is not None:
+            raise self._lost_reason
 
     async def _drop_link(self) -> None:
         link, self._link = self._link, None
@@ -316,7 +326,9 @@ class PumpConnection:
         if tag is not None:
             self._telemeter_answers[tag] = message
 
-    def _lost(self, reason: LinkClosedError | None) -> None:
+    def _lost(self, link: FrameLink, reason: LinkClosedError | None) -> None:
+        if link is not self._newest:
+            return  # releasing it took longer than opening the next one
         self._link = None
         self._lost_reason = reason or LinkClosedError("the link was closed")
         self._wake()

@@ -24,6 +24,10 @@ from telemetry.protocol.wire import MAX_FRAME
 
 MS_PER_SECOND = 1_000
 _BITS_PER_BYTE = 8
+_BITS_PER_BYTE_ON_A_LINE = 10
+"""Start and stop bit included (8N1)."""
+_STUFFING = 4
+"""What a stream adds to a frame at most: two bytes of COBS and a zero at either end (protocol.md 3)."""
 
 
 class _Fast(Enum):
@@ -99,13 +103,15 @@ class LinkPolicy:
     """How long to wait and how often to ask again. Times in ms; defaults from trust.md 4.7, protocol.md Decided 12.
 
     ``air_bits_per_s`` (0: not limited) and ``air_delay_ms`` (each way) are what the telemeter says of the near
-    field; ``host_allowance_ms`` covers the link between host and telemeter. Back-off doubles from ``first`` to
-    ``last``. Raises ``UsageError`` for a negative value.
+    field; ``host_allowance_ms`` covers the link between host and telemeter, and ``host_bits_per_s`` (0: not limited)
+    its pace where it is a serial line. Back-off doubles from ``first`` to ``last``. Raises ``UsageError`` for a
+    negative value.
     """
 
     air_bits_per_s: int = 0
     air_delay_ms: int = 0
     host_allowance_ms: int = 0
+    host_bits_per_s: int = 0
     reply_deadline_ms: int = 300
     retries: int = 3
     first_back_off_ms: int = 50
@@ -119,15 +125,18 @@ class LinkPolicy:
 
     def deadline_ms(self, request_bytes: int, answer_bytes: int = MAX_FRAME) -> int:
         """How long an answer may take: the pump's time, the air time of both frames, the host link."""
-        air_ms = 0
-        if self.air_bits_per_s:
-            bits = (request_bytes + answer_bytes) * _BITS_PER_BYTE * MS_PER_SECOND
-            air_ms = -(-bits // self.air_bits_per_s)
-        return self.reply_deadline_ms + air_ms + 2 * self.air_delay_ms + self.host_allowance_ms
+        size = request_bytes + answer_bytes
+        air_ms = _time_ms(size * _BITS_PER_BYTE, self.air_bits_per_s)
+        line_ms = _time_ms((size + 2 * _STUFFING) * _BITS_PER_BYTE_ON_A_LINE, self.host_bits_per_s)
+        return self.reply_deadline_ms + air_ms + 2 * self.air_delay_ms + line_ms + self.host_allowance_ms
 
     def back_off_ms(self, failures: int) -> int:
         """Pause after the ``failures``-th deadline that passed."""
         return min(self.first_back_off_ms << (failures - 1), self.last_back_off_ms)
+
+
+def _time_ms(bits: int, bits_per_s: int) -> int:
+    return -(-bits * MS_PER_SECOND // bits_per_s) if bits_per_s else 0
 
 
 class Exchange:

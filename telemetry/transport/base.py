@@ -16,18 +16,24 @@ if TYPE_CHECKING:
     from telemetry.errors import LinkClosedError
 
 
+BITS_PER_BYTE_ON_A_LINE = 10
+"""A start bit, eight of data, a stop bit: 8N1, which is all that a serial line is used with here."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransportInfo:
     """What its user may rely on.
 
     ``datagrams``: one ``write`` is one ``data_received``; otherwise bytes arrive in chunks of any size.
     ``mtu``: longest datagram in bytes, None when unlimited. ``in_process``: both ends live in this event loop.
+    ``bits_per_s``: pace of a serial line, ten bits a byte, each direction for itself; None when no line sets the pace.
     """
 
     url: str
     datagrams: bool
     mtu: int | None = None
     in_process: bool = False
+    bits_per_s: int | None = None
 
 
 class Receiver(Protocol):
