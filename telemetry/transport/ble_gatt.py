@@ -145,6 +145,9 @@ def decode_information(value: bytes) -> TelemeterInformation:
             f"{len(value)} bytes, at least {_INFORMATION.size} are needed", message="telemeter information"
         )
     version, flags, longest, raw = _INFORMATION.unpack_from(value)
+    if not version or not longest:
+        field, offset = ("longest_frame", 2) if version else ("service_version", 0)
+        raise BadPayload("0, at least 1 is needed", message="telemeter information", field=field, offset=offset)
     try:
         name = raw.rstrip(b"\0").decode("ascii")
         _name_bytes(name)

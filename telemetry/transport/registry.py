@@ -16,7 +16,6 @@ from telemetry.errors import UnknownScheme, UsageError
 from telemetry.transport.base import Acceptor, Listener, Receiver, Transport
 from telemetry.transport.capture import CaptureWriter
 from telemetry.transport.faults import Classifier, FaultPlan
-from telemetry.transport.throttle import Throttle
 from telemetry.transport.url import TransportURL, parse_url
 from telemetry.transport.wrappers import Annotate, Chunk, Cutter, Fault, Mtu, Record, Wrapper, ZeroCutter
 
@@ -27,7 +26,11 @@ Connector = Callable[[TransportURL, Receiver, "Clock"], Awaitable[Transport]]
 Binder = Callable[[TransportURL, Acceptor, "Clock"], Awaitable[Listener]]
 
 GROUP = "telemetry.transports"
-_CONNECTORS = {"serial": "telemetry.transport.serialport", "tcp": "telemetry.transport.stream"}
+_CONNECTORS = {
+    "ble": "telemetry.transport.ble",
+    "serial": "telemetry.transport.serialport",
+    "tcp": "telemetry.transport.stream",
+}
 _LISTENERS = {
     "pty": "telemetry.transport.pty",
     "serial": "telemetry.transport.serialport",
@@ -39,10 +42,11 @@ _LATER = {
     "replay": "playing a capture back as the device",
     "rfc2217": "listening as an RFC 2217 port server",
 }
-WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
+WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu")
+_CUTS_FRAMES = frozenset({"ble"})
+"""Schemes that cut frames into segments themselves: there ``mtu`` is the segments' limit, and no wrapper's."""
 _LARGEST_SEED = (1 << 59) - 1
-_SIZES = {"chunk": (1, 65_536), "mtu": (1, 65_536), "baud": (50, 4_000_000)}
-"""Wrapper parameters that are one number: bytes, and the baud rates that terminals know."""
+_LARGEST_PIECE = 65_536
 
 
 def known_schemes() -> tuple[str, ...]:
@@ -67,6 +71,12 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
             )
         found[point.name] = point
     return found
+
+
+def _wrapper_parameters(url: TransportURL) -> tuple[str, ...]:
+    if url.scheme.partition("+")[0] not in _CUTS_FRAMES:
+        return WRAPPER_PARAMETERS
+    return tuple(name for name in WRAPPER_PARAMETERS if name != "mtu")
 
 
 def _unknown(url: TransportURL, known: tuple[str, ...]) -> UnknownScheme:
@@ -103,9 +113,9 @@ async def open_transport(
     """Open a link; everything or nothing. ``receiver`` gets what it brings, from the next turn of the loop on.
 
     Wrappers are taken from the query, the first named next to the caller: ``record=FILE``, ``fault=RULES`` with
-    ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``, ``baud=RATE``. ``faults`` puts a plan of the caller's own next to
-    the wire. ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures,
-    ``cutter`` divides streams into frames for both.
+    ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``. ``faults`` puts a plan of the caller's own next to the wire.
+    ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures, ``cutter`` divides
+    streams into frames for both.
 
     Raises ``UnknownScheme``, ``UsageError`` (URL, parameter, combination) or ``LinkOpenError``.
     """
@@ -120,7 +130,7 @@ async def open_transport(
         layer.bind(outer)
         outer = layer
     try:
-        transport = await connect(url.without(WRAPPER_PARAMETERS), outer, clock)
+        transport = await connect(url.without(_wrapper_parameters(url)), outer, clock)
     except BaseException:
         _give_up(layers)
         raise
@@ -163,7 +173,7 @@ async def listen(
         return layers[-1]
 
     try:
-        listener = await bind(url.without(WRAPPER_PARAMETERS), accept_wrapped, clock)
+        listener = await bind(url.without(_wrapper_parameters(url)), accept_wrapped, clock)
     except BaseException:
         wrapping.close()
         raise
@@ -201,11 +211,12 @@ class _Wrapping:
         self._classifier = classifier
         self._annotate = annotate
         self._cutter = cutter
-        self._order = [name for name in url.params if name in WRAPPER_PARAMETERS and name != "fault-seed"]
+        wrappers = _wrapper_parameters(url)
+        self._order = [name for name in url.params if name in wrappers and name != "fault-seed"]
         self._sizes = {
-            name: url.optional_integer(name, low=low, high=high)
-            for name, (low, high) in _SIZES.items()
-            if name in url.params
+            name: url.optional_integer(name, low=1, high=_LARGEST_PIECE)
+            for name in ("chunk", "mtu")
+            if name in self._order
         }
         if "fault-seed" in url.params and "fault" not in url.params:
             raise UsageError(f"{url}: fault-seed says nothing without fault=RULES")
@@ -235,8 +246,6 @@ class _Wrapping:
             return Record(self.writer, self._clock, annotate=self._annotate, cutter=self._cutter, owns=owns)
         if name == "fault" and self._plan is not None:
             return Fault(self._plan, self._clock, classifier=self._classifier, cutter=self._cutter)
-        if name == "baud":
-            return Throttle(self._sizes[name], self._clock)
         return Chunk(self._sizes[name]) if name == "chunk" else Mtu(self._sizes[name])
 
 

@@ -94,7 +94,7 @@ async def test_a_third_party_is_opened_by_its_scheme(entry_points: object) -> No
 
 
 async def test_an_unknown_scheme_lists_the_known_ones(entry_points: object) -> None:
-    with pytest.raises(UnknownScheme, match=r"'usb'; known are here, never, serial, serial\+HANDLER, tcp"):
+    with pytest.raises(UnknownScheme, match=r"'usb'; known are ble, here, never, serial, serial\+HANDLER, tcp"):
         await open_transport("usb:1", RecordingReceiver(), clock=CLOCK)
     with pytest.raises(UnknownScheme, match="known are pty, serial, tcp"):
         await listen("udp://127.0.0.1:1", accept, clock=CLOCK)
@@ -103,7 +103,6 @@ async def test_an_unknown_scheme_lists_the_known_ones(entry_points: object) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ble://AA:BB:CC:DD:EE:FF", r"itb-telemetry\[ble\]"),
         ("mqtt://h:1/a", r"itb-telemetry\[mqtt\]"),
         ("replay:f", "playing"),
     ],
