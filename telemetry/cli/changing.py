@@ -65,7 +65,7 @@ class Visit:
 
     def ask(self, question: str) -> bool:
         """Whether the person says yes; Ctrl-C and the end of input are a no."""
-        return self.terms.yes or _asked(question)
+        return self.terms.yes or asked(question)
 
 
 def change(terms: Terms, act: Callable[[Visit], Awaitable[Change]]) -> None:
@@ -120,7 +120,8 @@ def need_person(*, yes: bool) -> None:
         )
 
 
-def _asked(question: str) -> bool:
+def asked(question: str) -> bool:
+    """Ask the person, on standard error; Ctrl-C and the end of input are a no."""
     # asyncio's own handler would only cancel the task and leave the prompt waiting for Enter.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

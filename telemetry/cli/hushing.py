@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from telemetry.cli import views
-from telemetry.cli.changing import need_person
+from telemetry.cli.changing import asked, need_person
 from telemetry.cli.connecting import need_url, talk
 from telemetry.cli.output import console, emit, facts
 from telemetry.cli.refusals import explain
@@ -40,7 +38,7 @@ def hush(
         if not yes:
             console(stderr=as_json).print(views.alarm_table(identity, status, await programmer.read_alarms()))
             await programmer.release()
-            if not click.confirm(question, default=False, err=True):
+            if not asked(question):
                 raise Refused("declined", "not confirmed; nothing was changed")
         try:
             present = await act(programmer)
