@@ -16,6 +16,7 @@ from telemetry.errors import UnknownScheme, UsageError
 from telemetry.transport.base import Acceptor, Listener, Receiver, Transport
 from telemetry.transport.capture import CaptureWriter
 from telemetry.transport.faults import Classifier, FaultPlan
+from telemetry.transport.throttle import Throttle
 from telemetry.transport.url import TransportURL, parse_url
 from telemetry.transport.wrappers import Annotate, Chunk, Cutter, Fault, Mtu, Record, Wrapper, ZeroCutter
 
@@ -42,11 +43,12 @@ _LATER = {
     "replay": "playing a capture back as the device",
     "rfc2217": "listening as an RFC 2217 port server",
 }
-WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu")
+WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
 _CUTS_FRAMES = frozenset({"ble"})
 """Schemes that cut frames into segments themselves: there ``mtu`` is the segments' limit, and no wrapper's."""
 _LARGEST_SEED = (1 << 59) - 1
-_LARGEST_PIECE = 65_536
+_SIZES = {"chunk": (1, 65_536), "mtu": (1, 65_536), "baud": (50, 4_000_000)}
+"""Wrapper parameters that are one number: bytes, and the baud rates that terminals know."""
 
 
 def known_schemes() -> tuple[str, ...]:
@@ -113,9 +115,9 @@ async def open_transport(
     """Open a link; everything or nothing. ``receiver`` gets what it brings, from the next turn of the loop on.
 
     Wrappers are taken from the query, the first named next to the caller: ``record=FILE``, ``fault=RULES`` with
-    ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``. ``faults`` puts a plan of the caller's own next to the wire.
-    ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures, ``cutter`` divides
-    streams into frames for both.
+    ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``, ``baud=RATE``. ``faults`` puts a plan of the caller's own next to
+    the wire. ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures,
+    ``cutter`` divides streams into frames for both.
 
     Raises ``UnknownScheme``, ``UsageError`` (URL, parameter, combination) or ``LinkOpenError``.
     """
@@ -214,8 +216,8 @@ class _Wrapping:
         wrappers = _wrapper_parameters(url)
         self._order = [name for name in url.params if name in wrappers and name != "fault-seed"]
         self._sizes = {
-            name: url.optional_integer(name, low=1, high=_LARGEST_PIECE)
-            for name in ("chunk", "mtu")
+            name: url.optional_integer(name, low=low, high=high)
+            for name, (low, high) in _SIZES.items()
             if name in self._order
         }
         if "fault-seed" in url.params and "fault" not in url.params:
@@ -246,6 +248,8 @@ class _Wrapping:
             return Record(self.writer, self._clock, annotate=self._annotate, cutter=self._cutter, owns=owns)
         if name == "fault" and self._plan is not None:
             return Fault(self._plan, self._clock, classifier=self._classifier, cutter=self._cutter)
+        if name == "baud":
+            return Throttle(self._sizes[name], self._clock)
         return Chunk(self._sizes[name]) if name == "chunk" else Mtu(self._sizes[name])
 
 
