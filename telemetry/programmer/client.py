@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from telemetry.errors import LinkError, PeerError, UsageError
 from telemetry.model import LogReport, OperationKind, PumpMode, Role, StopReason, Therapy, TherapyState, Warn
 from telemetry.programmer import records
+from telemetry.programmer.contact import Contact
 from telemetry.programmer.dosing import Dosing, Intent, program_intent
 from telemetry.protocol import messages as wire
 from telemetry.protocol.codec import encode_record
@@ -57,7 +58,8 @@ class Programmer:
     ) -> None:
         self._connection = connection
         self._clock = clock
-        self._dosing = Dosing(connection, clock=clock, journals=journals, entropy=entropy)
+        self._contact = Contact(connection, journals)
+        self._dosing = Dosing(self._contact, clock=clock, entropy=entropy)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,7 +80,7 @@ class Programmer:
     @property
     def resolved(self) -> tuple[Outcome, ...]:
         """Outcomes of earlier operations that were unknown and that the pump has told since."""
-        return tuple(self._dosing.resolved)
+        return tuple(self._contact.resolved)
 
     async def read_telemeter(self) -> TelemeterInfo:
         """Ask the telemeter about itself; works without contact to a pump."""
@@ -214,11 +216,11 @@ class Programmer:
 
     async def outcome(self, transaction: str) -> Outcome:
         """What became of an operation, by the pump's ledger."""
-        return await self._dosing.outcome(transaction)
+        return await self._contact.outcome(transaction)
 
     async def settle(self, transaction: str, note: str) -> None:
         """Close, by a person's decision, an operation whose outcome the pump has forgotten."""
-        await self._dosing.settle(transaction, note)
+        await self._contact.settle(transaction, note)
 
     async def alarms(self, poll_ms: int = _DEFAULT_POLL_MS) -> AsyncIterator[Alarm]:
         """Alarms as they come: those present now first, then each new one. Never ends by itself.
@@ -237,10 +239,7 @@ class Programmer:
             await self._clock.sleep_until(self._clock.link_ms() + poll_ms)
 
     async def _read(self, message: wire.Message, expected: type[_Answer]) -> _Answer:
-        answer = await self._dosing.read(message)
-        if not isinstance(answer, expected):
-            raise LinkError(f"the pump answered {type(answer).__name__} to {type(message).__name__}")
-        return answer
+        return await self._contact.read(message, expected)
 
     async def _before_change(self, message: wire.Message, expected: type[_Answer]) -> _Answer:
         """A reading that a change rests on: whatever fails here, nothing was changed."""

@@ -81,7 +81,7 @@ class PumpConnection:
         self.telemeter: TelemeterReport | None = None
         self.accept: AcceptPayload | None = None
         self.on_contact: Callable[[ContactEvent], None] | None = None
-        self._stop_listening = clock.on_jump(self._forget_session)
+        self._stop_listening: Callable[[], None] | None = None
 
     @property
     def slot(self) -> int:
@@ -117,13 +117,6 @@ class PumpConnection:
         async with self._busy:
             return await self._open_session()
 
-    async def request(self, message: Message) -> Message:
-        """Send a request in the open session and return its answer; raises what ``exchange`` reports as lost."""
-        outcome = await self.exchange(message)
-        if isinstance(outcome, Lost):
-            raise outcome.error
-        return outcome
-
     async def exchange(self, message: Message) -> Message | Lost:
         """Send a request in the open session; a lost answer is a value here, since for COMMIT it decides much."""
         async with self._busy:
@@ -158,11 +151,13 @@ class PumpConnection:
         self._forget_session()
 
     async def close(self) -> None:
-        """Close session and link; never raises for a link that is already gone."""
-        self._stop_listening()
+        """Close session and link; idempotent, never raises for a link that is already gone."""
         with contextlib.suppress(LinkError):
             await self.close_session()
         await self._drop_link()
+        if self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
 
     async def _open_session(self) -> AcceptPayload:
         if self.session_open and self.accept is not None:

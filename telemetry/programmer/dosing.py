@@ -11,11 +11,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from telemetry.errors import LinkError, OutcomeUnknown, PeerError, Refused, SecurityError, UsageError
+from telemetry.errors import BadPayload, LinkError, OutcomeUnknown, PeerError, Refused, SecurityError
 from telemetry.model import Change, OperationKind, PumpMode, TherapyState, Verdict
 from telemetry.programmer.connection import Lost
-from telemetry.programmer.journal import JournalEntry, Stage, acked_through, moved_to, next_counter, unresolved
-from telemetry.programmer.records import Outcome, Proposal, explain_refusal, stopped_state, therapy_state
+from telemetry.programmer.contact import outcome_in
+from telemetry.programmer.journal import JournalEntry, Stage, acked_through, moved_to, next_counter
+from telemetry.programmer.records import Proposal, explain_refusal, stopped_state, therapy_state
 from telemetry.protocol.codec import decode_record, encode_record
 from telemetry.protocol.messages import (
     Abort,
@@ -36,7 +37,7 @@ from telemetry.protocol.messages import (
     Written,
 )
 from telemetry.protocol.messages import Status as StatusMessage
-from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_WRITE
+from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_IMAGE, MAX_READ_BACK_PART, MAX_WRITE
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
 
     from telemetry.clock import Clock
     from telemetry.model import StopReason, Warn
-    from telemetry.programmer.connection import PumpConnection
-    from telemetry.programmer.journal import Journal, JournalStore
+    from telemetry.programmer.contact import Contact
+    from telemetry.programmer.journal import Journal
+    from telemetry.programmer.records import Outcome
     from telemetry.protocol.messages import AcceptPayload, Message
 
     Confirm = Callable[[Proposal], Awaitable[bool]]
@@ -54,6 +56,7 @@ _COUNTER_BYTES = 8
 _NONCE_BYTES = 8
 _TOKEN_MARGIN_MS = 2_000
 _ALL_ONES_32 = 0xFFFF_FFFF
+_MOST_PARTS = 1 + -(-MAX_IMAGE // MAX_READ_BACK_PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,56 +84,17 @@ class IntentMaker(Protocol):
 class Dosing:
     """The one place from which therapy-changing requests leave."""
 
-    def __init__(
-        self,
-        connection: PumpConnection,
-        *,
-        clock: Clock,
-        journals: JournalStore,
-        entropy: Callable[[int], bytes],
-    ) -> None:
-        self._connection = connection
+    def __init__(self, contact: Contact, *, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+        self._contact = contact
+        self._connection = contact.connection
         self._clock = clock
-        self._journals = journals
         self._entropy = entropy
-        self._concentration_ng_per_ml: int | None = None
-        self._asked_in: AcceptPayload | None = None
-        """The session in which every unknown outcome has been asked for."""
-        self.resolved: list[Outcome] = []
-        """Outcomes of earlier operations that this programmer has found out, oldest first."""
-
-    async def contact(self, *, resolve: bool = True) -> AcceptPayload:
-        """Open link and session; the first request of a new session asks for every outcome still unknown.
-
-        Only a stop does without (``resolve=False``): nothing may keep it from going out.
-        """
-        accept = await self._connection.open()
-        if resolve and accept is not self._asked_in:
-            journal = self._journal(accept)
-            for entry in unresolved(journal):
-                await self._resolve(journal, entry)
-            self._asked_in = accept
-        return accept
-
-    async def read(self, message: Message, *, resolve: bool = True) -> Message:
-        """Send a request that changes nothing; opens a new session once when an old one turns out to be gone."""
-        reused = self._connection.session_open
-        await self.contact(resolve=resolve)
-        answer = await self._connection.exchange(message)
-        if isinstance(answer, Lost) and reused:
-            await self.contact(resolve=resolve)
-            answer = await self._connection.exchange(message)
-        if isinstance(answer, Lost):
-            raise answer.error
-        if isinstance(answer, Refusal):
-            raise explain_refusal(answer)
-        return answer
 
     async def change(self, make: IntentMaker, accept: Collection[Warn], confirm: Confirm | None) -> Change:
         """Carry one therapy change through; returns the ``Change`` or raises one of the other three outcomes."""
         try:
             status = await self._read_status()
-            journal = await self._dosing_journal()
+            journal = await self._contact.dosing_journal()
             approved: Proposal | None = None
             while True:
                 intent = make(status)
@@ -156,10 +120,10 @@ class Dosing:
         """Stop delivery in one step; allowed whatever is unknown, and repeated with the same identity if need be."""
         try:
             before = therapy_state(await self._read_status(resolve=False))
-            accept = await self.contact(resolve=False)
+            accept = await self._contact.open(resolve=False)
         except PeerError as error:
             raise LinkError(f"{error}; the pump was not stopped") from error
-        journal = self._journal(accept)
+        journal = self._contact.journal(accept)
         entry, acked = await self._take_number(
             journal, accept, OperationKind.STOP, f"stop ({reason.value})", b"", Stage.SENT
         )
@@ -170,71 +134,10 @@ class Dosing:
         outcome = self._book(journal, entry, answer)
         return Change(entry.op_id, OperationKind.STOP, before, stopped_state(before), _applied_at(outcome), warnings=())
 
-    async def outcome(self, transaction: str) -> Outcome:
-        """Ask the pump what became of an operation, and book the answer. Raises ``UsageError`` for no operation id."""
-        op_id = _op_id(transaction)
-        accept = await self.contact()
-        journal = self._journal(accept)
-        known = next((entry for entry in journal.entries() if entry.op_id == transaction), None)
-        answer = await self._connection.exchange(Query(op_id=op_id))
-        if isinstance(answer, Lost):
-            raise OutcomeUnknown(transaction) from answer.error
-        if isinstance(answer, Refusal):
-            raise explain_refusal(answer, transaction)
-        if not isinstance(answer, VerdictReport):
-            raise LinkError(f"the pump answered {type(answer).__name__} to a query")
-        outcome = _outcome(transaction, answer)
-        if known is not None and known.stage is Stage.SENT:
-            self._note(journal, known, outcome)
-        return outcome
-
-    async def settle(self, transaction: str, note: str) -> None:
-        """Close an operation that the pump has forgotten, by a person's decision with its reason.
-
-        Raises ``UsageError`` when the operation is not open in the journal or no reason is given.
-        """
-        if not note.strip():
-            raise UsageError("note: say what was decided and by whom; both hypotheses stay in the journal")
-        journal = self._journal(await self.contact())
-        entry = next((entry for entry in unresolved(journal) if entry.op_id == transaction), None)
-        if entry is None:
-            raise UsageError(f"transaction: {transaction!r} is not an operation whose outcome is unknown")
-        journal.record(moved_to(entry, Stage.SETTLED, note))
-
-    def _journal(self, accept: AcceptPayload) -> Journal:
-        return self._journals.journal(accept.pump_id, self._connection.slot)
-
     async def _read_status(self, *, resolve: bool = True) -> StatusMessage:
-        answer = await self.read(ReadStatus(), resolve=resolve)
-        if not isinstance(answer, StatusMessage):
-            raise LinkError(f"the pump answered {type(answer).__name__} to a request for its status")
-        self._concentration_ng_per_ml = answer.concentration_ng_per_ml
-        return answer
-
-    async def _dosing_journal(self) -> Journal:
-        """The journal, once nothing in it is unknown: no new dose leaves before (INV-22)."""
-        journal = self._journal(await self.contact())
-        for entry in unresolved(journal):
-            raise OutcomeUnknown(
-                entry.op_id,
-                f"operation {entry.op_id} ({entry.intent}) was sent and the pump has no record of its outcome "
-                f"any more: read the pump's log, decide, and settle it before any new change",
-            )
-        return journal
-
-    async def _resolve(self, journal: Journal, entry: JournalEntry) -> None:
-        answer = await self._connection.exchange(Query(op_id=bytes.fromhex(entry.op_id)))
-        if isinstance(answer, Lost):
-            raise answer.error
-        if isinstance(answer, VerdictReport):
-            self._note(journal, entry, _outcome(entry.op_id, answer))
-
-    def _note(self, journal: Journal, entry: JournalEntry, outcome: Outcome) -> None:
-        if not outcome.certain:
-            return
-        applied = outcome.verdict is Verdict.APPLIED
-        journal.record(moved_to(entry, Stage.APPLIED if applied else Stage.REFUSED, outcome.verdict.value))
-        self.resolved.append(outcome)
+        status = await self._contact.read(ReadStatus(), StatusMessage, resolve=resolve)
+        self._contact.concentration_ng_per_ml = status.concentration_ng_per_ml
+        return status
 
     async def _take_number(
         self,
@@ -255,99 +158,53 @@ class Dosing:
         return entry, acked
 
     async def _stage(self, journal: Journal, status: StatusMessage, intent: Intent) -> tuple[JournalEntry, Staged]:
-        accept = await self.contact()
+        accept = await self._contact.open()
         digest = hashlib.sha256(intent.image).digest()
         entry, acked = await self._take_number(journal, accept, intent.kind, intent.words, digest, Stage.PENDING)
         op_id = bytes.fromhex(entry.op_id)
         try:
             if intent.short is not None:
-                image = intent.short
-                answer = await self._ask(
-                    SetRate(
-                        op_id=op_id,
-                        acked_through=acked,
-                        base_sequence=status.program_sequence,
-                        base_digest=status.program_digest,
-                        drug=image.drug,
-                        concentration_ng_per_ml=image.concentration_ng_per_ml,
-                        reservoir_generation=image.reservoir_generation,
-                        rate_nl_per_day=image.rate_nl_per_day,
-                        dose_ng_per_day=image.dose_ng_per_day,
-                    )
-                )
-                read_back = b""
+                staged = await self._contact.ask(_set_rate(op_id, acked, status, intent.short), Staged)
+                image = staged.image
             else:
                 await self._send_image(op_id, acked, status, intent, digest)
-                answer, read_back = await self._read_back()
+                staged, image = await self._read_back()
         except (LinkError, PeerError, Refused) as error:
             journal.record(moved_to(entry, Stage.ABANDONED, str(error)))
             raise
-        if not isinstance(answer, Staged):
-            journal.record(moved_to(entry, Stage.ABANDONED, "no read-back"))
-            raise LinkError(f"the pump answered {type(answer).__name__} where its read-back was due")
-        await self._compare(journal, entry, intent, read_back + answer.image, answer, digest)
-        return entry, answer
+        if not _same(intent, image) or staged.image_digest != digest:
+            await self._abandon(journal, entry, "the read-back differs from what was sent")
+            raise Refused(
+                "image_digest_mismatch",
+                "the pump read back another program than was sent; nothing was changed",
+                transaction=entry.op_id,
+            )
+        return entry, staged
 
     async def _send_image(self, op_id: bytes, acked: int, status: StatusMessage, intent: Intent, digest: bytes) -> None:
-        begun = await self._ask(
-            Begin(
-                op_id=op_id,
-                acked_through=acked,
-                base_sequence=status.program_sequence,
-                base_digest=status.program_digest,
-                kind=intent.kind,
-                schema=IMAGE_SCHEMA,
-                total_length=len(intent.image),
-                image_digest=digest,
-            )
+        begin = Begin(
+            op_id=op_id,
+            acked_through=acked,
+            base_sequence=status.program_sequence,
+            base_digest=status.program_digest,
+            kind=intent.kind,
+            schema=IMAGE_SCHEMA,
+            total_length=len(intent.image),
+            image_digest=digest,
         )
-        if not isinstance(begun, Begun):
-            raise LinkError(f"the pump answered {type(begun).__name__} where the transaction should have opened")
+        await self._contact.ask(begin, Begun)
         for offset in range(0, len(intent.image), MAX_WRITE):
-            part = intent.image[offset : offset + MAX_WRITE]
-            written = await self._ask(Write(offset=offset, data=part))
-            if not isinstance(written, Written) or written.next_offset != offset + len(part):
-                raise LinkError(f"the pump answered {written!r} to the image part at byte {offset}")
+            await self._contact.ask(Write(offset=offset, data=intent.image[offset : offset + MAX_WRITE]), Written)
 
-    async def _read_back(self) -> tuple[Message, bytes]:
-        parts = b""
-        for part in range(256):
-            answer = await self._ask(Verify(part=part))
-            if not isinstance(answer, ReadBack):
-                return answer, parts
-            parts += answer.image
-        raise LinkError("the pump's read-back does not end")
-
-    async def _ask(self, message: Message) -> Message:
-        answer = await self._connection.exchange(message)
-        if isinstance(answer, Lost):
-            raise answer.error if isinstance(answer.error, LinkError) else LinkError(str(answer.error))
-        if isinstance(answer, Refusal):
-            raise explain_refusal(answer, concentration_ng_per_ml=self._concentration_ng_per_ml)
-        return answer
-
-    async def _compare(
-        self,
-        journal: Journal,
-        entry: JournalEntry,
-        intent: Intent,
-        image: bytes,
-        staged: Staged,
-        digest: bytes,
-    ) -> None:
-        """Decode the read-back on our own and hold it against the intent, field by field (trust.md 5.2)."""
-        if intent.kind is OperationKind.RESUME:
-            same = image == intent.image
-        else:
-            same = decode_record("program_image", image) == decode_record("program_image", intent.image)
-        if same and staged.image_digest == digest:
-            return
-        await self._abandon(journal, entry, "the read-back differs from what was sent")
-        raise Refused(
-            "image_digest_mismatch",
-            "the pump read back another program than was sent; nothing was changed",
-            transaction=entry.op_id,
-        )
+    async def _read_back(self) -> tuple[Staged, bytes]:
+        """The last part, and the whole image as the pump parsed it."""
+        image = b""
+        for part in range(_MOST_PARTS):
+            answer: ReadBack | Staged = await self._contact.ask(Verify(part=part), ReadBack, Staged)
+            image += answer.image
+            if isinstance(answer, Staged):
+                return answer, image
+        raise LinkError(f"the pump's read-back does not end after {_MOST_PARTS} parts")
 
     async def _check_warnings(
         self, journal: Journal, entry: JournalEntry, staged: Staged, accept: Collection[Warn]
@@ -412,7 +269,7 @@ class Dosing:
             raise explain_refusal(answer, entry.op_id)
         if not isinstance(answer, VerdictReport) or answer.op_id.hex() != entry.op_id:
             raise OutcomeUnknown(entry.op_id)
-        outcome = _outcome(entry.op_id, answer)
+        outcome = outcome_in(answer)
         if outcome.verdict is Verdict.FORGOTTEN:
             raise OutcomeUnknown(entry.op_id)
         if outcome.verdict is not Verdict.APPLIED:
@@ -430,6 +287,30 @@ def program_intent(image: ProgramImage, words: str) -> Intent:
     return Intent(OperationKind.PROGRAM, encode_record("program_image", image), after, words, short)
 
 
+def _set_rate(op_id: bytes, acked: int, status: StatusMessage, image: ProgramImage) -> SetRate:
+    return SetRate(
+        op_id=op_id,
+        acked_through=acked,
+        base_sequence=status.program_sequence,
+        base_digest=status.program_digest,
+        drug=image.drug,
+        concentration_ng_per_ml=image.concentration_ng_per_ml,
+        reservoir_generation=image.reservoir_generation,
+        rate_nl_per_day=image.rate_nl_per_day,
+        dose_ng_per_day=image.dose_ng_per_day,
+    )
+
+
+def _same(intent: Intent, read_back: bytes) -> bool:
+    """Decode the read-back on our own and hold it against the intent, field by field (trust.md 5.2)."""
+    if intent.kind is OperationKind.RESUME:
+        return read_back == intent.image
+    try:
+        return decode_record("program_image", read_back) == decode_record("program_image", intent.image)
+    except BadPayload:
+        return False
+
+
 def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal:
     return Proposal(
         operation=intent.kind,
@@ -445,22 +326,7 @@ def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal
     )
 
 
-def _outcome(transaction: str, report: VerdictReport) -> Outcome:
-    applied = report.verdict is Verdict.APPLIED
-    return Outcome(transaction, report.verdict, report.reason, report.effective_s * MS_PER_SECOND if applied else None)
-
-
 def _applied_at(outcome: Outcome) -> int:
     if outcome.applied_at_ms is None:
         raise OutcomeUnknown(outcome.transaction)
     return outcome.applied_at_ms
-
-
-def _op_id(transaction: str) -> bytes:
-    try:
-        op_id = bytes.fromhex(transaction)
-    except ValueError:
-        op_id = b""
-    if len(op_id) != _COUNTER_BYTES + _NONCE_BYTES:
-        raise UsageError(f"transaction: {transaction!r} is no operation id (32 hexadecimal digits)")
-    return op_id
