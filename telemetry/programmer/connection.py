@@ -251,8 +251,8 @@ class PumpConnection:
             while True:
                 self._flush(channel)
                 events = channel.take_events()
-                if events:
-                    return events[0]
+                if events:  # a session that ended tells so first, and then what became of the request
+                    return next((event for event in events if not isinstance(event, Closed)), events[0])
                 if self._link is None:
                     channel.link_lost(self._lost_reason or LinkClosedError("the link was closed"))
                     continue
