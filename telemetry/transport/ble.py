@@ -93,8 +93,6 @@ def _wanted(url: TransportURL) -> _Wanted:
         raise UsageError(f"{url}: give either the telemeter's address or its name: {_EXAMPLES}")
     if address and not _ADDRESS.fullmatch(address):
         raise UsageError(f"{url}: {url.address!r} is no Bluetooth address; right would be {_EXAMPLES}")
-    if name == "":
-        raise UsageError(f"{url}: the name is empty; right would be {_EXAMPLES}")
     pair = url.switch("pair", default=False)
     return _Wanted(
         url,
