@@ -120,7 +120,7 @@ class Reassembler:
 
     def feed(self, segment: bytes) -> list[bytes | BadSegment]:
         """What a segment brings: nothing, a frame, a fault, or the fault of the frame before and then a frame."""
-        before, self._before = self._before, bytes(segment[: LONGEST_FRAME + 2])
+        before, self._before = self._before, bytes(segment)
         if len(segment) < 2:
             return [self._fault(SegmentFault.TRUNCATED, segment)]
         if segment == before:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -271,6 +273,31 @@ def test_information_that_is_damaged_names_its_field() -> None:
 def test_information_of_nothing_names_its_field(value: str, field: str) -> None:
     with pytest.raises(BadPayload, match=field):
         decode_information(bytes.fromhex(value) + b"SIM-0001")
+
+
+CHAPTER = (
+    (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8").partition("## 17. Bluetooth LE")[2]
+)
+
+
+def test_the_specification_states_the_service() -> None:
+    rows = re.findall(r"^\| ([a-z ]+)(?: \(primary\))? \| `([0-9a-f-]{36})` \| ([a-z, ]*)\|", CHAPTER, re.MULTILINE)
+    names = {
+        "service": Attribute.SERVICE,
+        "command": Attribute.COMMAND,
+        "reply": Attribute.REPLY,
+        "telemeter information": Attribute.INFORMATION,
+        "link status": Attribute.LINK_STATUS,
+    }
+    assert [(names[name], uuid) for name, uuid, _ in rows] == [(one, telemeter_uuid(one)) for one in Attribute]
+    stated = {uuid: {word.strip().replace(" ", "-") for word in text.split(",")} for _, uuid, text in rows[1:]}
+    assert stated == ble_gatt.PROPERTIES
+
+
+def test_the_specification_names_every_fault_and_status() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", CHAPTER, re.MULTILINE)) == {fault.value for fault in SegmentFault}
+    stated = dict(re.findall(r"^\| (\d) \| (\w+) \|", CHAPTER, re.MULTILINE)[-3:])
+    assert stated == {str(int(status)): status.name.lower() for status in ble_gatt.LinkStatus}
 
 
 def test_simulated_by_name() -> None:
