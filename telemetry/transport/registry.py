@@ -34,6 +34,7 @@ _CONNECTORS = {
 }
 _LISTENERS = {
     "pty": "telemetry.transport.pty",
+    "rfc2217": "telemetry.transport.rfc2217",
     "serial": "telemetry.transport.serialport",
     "tcp": "telemetry.transport.stream",
 }
@@ -41,7 +42,6 @@ _LATER = {
     "ble": "Bluetooth LE (the extra: pip install 'itb-telemetry[ble]')",
     "mqtt": "the MQTT tunnel (the extra: pip install 'itb-telemetry[mqtt]')",
     "replay": "playing a capture back as the device",
-    "rfc2217": "listening as an RFC 2217 port server",
 }
 WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
 _CUTS_FRAMES = frozenset({"ble"})

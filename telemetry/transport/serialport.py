@@ -1,6 +1,6 @@
 """Serial ports through pyserial: terminals by their descriptor, pyserial's URL handlers by threads.
 
-The only importer of pyserial. A terminal (and ``socket://``, which is one socket underneath) is read by the event
+A terminal (and ``socket://``, which is one socket underneath) is read by the event
 loop itself; handlers without a descriptor that can be waited for (``loop://``, ``rfc2217://``, ``spy://``, third
 parties') get a reader and a writer thread, which are over when the loss is announced.
 """
@@ -20,7 +20,7 @@ import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import quote
 
 import serial
@@ -29,6 +29,7 @@ from serial.tools import list_ports
 from telemetry.errors import LinkClosedError, LinkOpenError, UnknownScheme, UsageError
 from telemetry.transport.base import TransportInfo
 from telemetry.transport.pipe import FLUSH_S, UNSENT_LIMIT_BYTES, DescriptorPipe, Pipe, PipeListener
+from telemetry.transport.rfc2217 import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ _HANDLERS = {
     "socket": ("logging",),
     "spy": ("file", "color", "raw", "all"),
 }
+_ON_THE_NETWORK = frozenset({"rfc2217", "socket"})
 _ENDED = "the port vanished; was it unplugged, or the simulator behind it stopped?"
 
 
@@ -181,17 +183,24 @@ async def _open(url: TransportURL) -> Pipe:
     if handler in _HANDLERS:
         url.allow(*_OWN_PARAMETERS, *_HANDLERS[handler])
     limit_ms = url.integer("open-ms", OPEN_MS, low=1, high=_LONGEST_OPEN_MS)
+    if handler in _ON_THE_NETWORK:
+        url.host_port()
     settings = _settings(url)
     port_url = _handler_url(url, handler)
     opening = asyncio.get_running_loop().run_in_executor(None, partial(_open_handler, url, port_url, settings))
-    done, _ = await asyncio.wait((opening,), timeout=limit_ms / 1000)
+    try:
+        done, _ = await asyncio.wait((opening,), timeout=limit_ms / 1000)
+    except BaseException:
+        opening.add_done_callback(_close_late)
+        raise
     if not done:
         opening.add_done_callback(_close_late)
         raise LinkOpenError(f"{url}: {port_url} did not open within {limit_ms} ms; is the other end there?")
     port = opening.result()
-    info = TransportInfo(url.text, datagrams=False)
     if handler == "socket":
-        return _socket_pipe(port, info)
+        return _socket_pipe(port, TransportInfo(url.text, datagrams=False))
+    paced = handler not in {"loop", "alt"}
+    info = TransportInfo(url.text, datagrams=False, bits_per_s=settings["baudrate"] if paced else None)
     return HandlerPipe(port, info)
 
 
@@ -201,7 +210,12 @@ def _close_late(opening: asyncio.Future[Any]) -> None:
         _close_port(opening.result())
 
 
-def _settings(url: TransportURL) -> dict[str, object]:
+class _Settings(TypedDict):
+    baudrate: int
+    rtscts: bool
+
+
+def _settings(url: TransportURL) -> _Settings:
     low, high = _BAUDRATES
     return {
         "baudrate": url.integer("baudrate", DEFAULT_BAUDRATE, low=low, high=high),
@@ -224,7 +238,8 @@ def _open_terminal(url: TransportURL) -> Pipe:
         attributes = termios.tcgetattr(descriptor)
         attributes[6][termios.VMIN] = 1
         termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
-        return SerialPipe(descriptor, TransportInfo(url.text, datagrams=False), release=port.close, ended=_ENDED)
+        info = TransportInfo(url.text, datagrams=False, bits_per_s=settings["baudrate"])
+        return SerialPipe(descriptor, info, release=port.close, ended=_ENDED)
     except BaseException:
         port.close()
         raise
@@ -262,13 +277,17 @@ def _handler_url(url: TransportURL, handler: str) -> str:
     return f"{handler}://{url.address}{'?' if own else ''}{'&'.join(own)}"
 
 
-def _open_handler(url: TransportURL, port_url: str, settings: dict[str, object]) -> Any:  # noqa: ANN401 - as above
+def _open_handler(url: TransportURL, port_url: str, settings: _Settings) -> Any:  # noqa: ANN401 - as above
     """Open a handler's port (in a worker thread, for it blocks)."""
     try:
+        if port_url.startswith("rfc2217:"):
+            return open_client(port_url, timeout=_POLL_S, **settings)
         return serial.serial_for_url(port_url, timeout=_POLL_S, **settings)
     except serial.SerialException as error:
         if error.errno is not None:
             raise _open_error(url, url.address, error) from error
+        if "expected a string in the form" in str(error):
+            raise UsageError(f"{url}: pyserial refuses {port_url}: {error}") from error
         why = re.sub(r"^Could not open port [^:]*://[^:]*(:\d+)?: ", "", str(error))
         raise LinkOpenError(f"{url}: {port_url} cannot be opened: {why}; is the other end running?") from error
     except (KeyError, ValueError) as error:

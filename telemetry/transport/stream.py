@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import os
 import socket
+from abc import abstractmethod
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,10 +29,10 @@ CONNECT_MS = 5_000
 _LONGEST_CONNECT_MS = 60_000
 _BACKLOG = 64
 _PAUSE_S = 1.0
-_ENDED = "the other end closed the connection"
+ENDED = "the other end closed the connection"
 
 
-def _close_gracefully(sock: socket.socket) -> None:
+def close_gracefully(sock: socket.socket) -> None:
     """Close so that what was sent still arrives: unread input would turn the close into a reset (RFC 1122 4.2.2.13)."""
     with suppress(OSError):  # the peer may be gone already; then there is nothing to be graceful to
         sock.shutdown(socket.SHUT_WR)
@@ -45,8 +46,8 @@ def _pipe(sock: socket.socket, url: str) -> DescriptorPipe:
     return DescriptorPipe(
         sock.fileno(),
         TransportInfo(url, datagrams=False),
-        release=partial(_close_gracefully, sock),
-        ended=_ENDED,
+        release=partial(close_gracefully, sock),
+        ended=ENDED,
         receive=sock.recv,
         send=sock.send,
     )
@@ -113,15 +114,19 @@ async def _connect_socket(host: str, port: int) -> socket.socket:
     raise failure or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
 
-class TcpListener(PipeListener):
-    """Accepts any number of connections at one address."""
+class SocketListener(PipeListener):
+    """Accepts connections at one address; a kind says in ``_entered`` what becomes of each."""
 
-    def __init__(self, sock: socket.socket, accept: Acceptor) -> None:
+    def __init__(self, scheme: str, sock: socket.socket, accept: Acceptor) -> None:
         host, port = sock.getsockname()[:2]
-        super().__init__(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}", accept)
+        super().__init__(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}", accept)
         self._sock = sock
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(sock.fileno(), self._acceptable)
+
+    @abstractmethod
+    def _entered(self, sock: socket.socket, url: str) -> None:
+        """Take over a connection; ``url`` names it."""
 
     def _acceptable(self) -> None:
         try:
@@ -135,7 +140,8 @@ class TcpListener(PipeListener):
             self._resume = self._loop.call_later(_PAUSE_S, self._loop.add_reader, self._sock.fileno(), self._acceptable)
             return
         sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
-        self._adopt(_pipe(sock, f"{self.url} (client {address[0]}:{address[1]})"))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._entered(sock, f"{self.url} (client {address[0]}:{address[1]})")
 
     def _stop_accepting(self) -> None:
         if self._resume is not None:
@@ -144,13 +150,28 @@ class TcpListener(PipeListener):
         self._sock.close()
 
 
+class TcpListener(SocketListener):
+    """Accepts any number of connections at one address."""
+
+    def _entered(self, sock: socket.socket, url: str) -> None:
+        self._adopt(_pipe(sock, url))
+
+
 async def listen(url: TransportURL, accept: Acceptor, clock: Clock) -> TcpListener:
     """Listen at ``tcp://host:port``; port 0 lets the system choose, ``url`` of the result says what it chose.
+
+    Parameters and errors as of ``listening_socket``.
+    """
+    del clock
+    return TcpListener("tcp", await listening_socket(url), accept)
+
+
+async def listening_socket(url: TransportURL) -> socket.socket:
+    """A non-blocking socket that listens at the ``host:port`` of a URL; port 0 lets the system choose.
 
     An address other than loopback is refused unless ``?public=yes`` asks for it (``UsageError``): whoever reaches the
     port reaches the device. Raises ``LinkOpenError`` when the address cannot be had.
     """
-    del clock
     url.allow("public")
     host, port = url.host_port(lowest_port=0)
     if not url.switch("public", default=False) and not _is_loopback(host):
@@ -171,7 +192,7 @@ async def listen(url: TransportURL, accept: Acceptor, clock: Clock) -> TcpListen
         sock.close()
         advice = "choose another port, or 0 to let the system choose" if error.errno == errno.EADDRINUSE else "check it"
         raise LinkOpenError(f"{url}: cannot listen there: {error.strerror or error}; {advice}") from error
-    return TcpListener(sock, accept)
+    return sock
 
 
 def _is_loopback(host: str) -> bool:

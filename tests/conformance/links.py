@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import serial.rfc2217
 
 from telemetry.clock import ManualClock, SystemClock
-from telemetry.transport import registry
+from telemetry.transport import registry, serialport
 from telemetry.transport.memory import MemoryTransport, open_memory
 from telemetry.transport.registry import listen, open_transport
 
@@ -62,6 +64,9 @@ PTY_SERIAL = Kind(
     listen_url="pty:",
     client_scheme="serial",
 )
+RFC2217 = Kind(
+    "rfc2217", Quirk.ONE_CLIENT, real=True, listen_url="rfc2217://127.0.0.1:0", client_scheme="serial+rfc2217"
+)
 
 # {} is replaced by a path of this side's own. A rule of probability 0 touches every frame and changes none.
 WRAPPERS = {
@@ -70,8 +75,17 @@ WRAPPERS = {
     "fault": "fault=drop:0",
     "chunk": "chunk=3",
     "mtu": "mtu=64",
+    "baud": "baud=4000000",
     "stack": "mtu=64&record={}&fault=drop:0,corrupt:0@rx",
 }
+
+
+class Impatient:
+    """Time as pyserial's RFC 2217 sees it here: it sleeps 50 ms a step in opening and 300 ms in closing."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, 0.001))
 
 
 class RecordingReceiver:
@@ -141,6 +155,9 @@ class Rig:
 
     async def start(self) -> None:
         self.clock: Clock = SystemClock() if self.kind.real else ManualClock()
+        if self.kind is RFC2217:
+            self.monkeypatch.setattr(serial.rfc2217, "time", Impatient)
+            self.monkeypatch.setattr(serialport, "_POLL_S", 0.002)
         if self.kind.real:
             self.listener = await listen(
                 self._with_query(self.kind.listen_url, "served"), self._accept, clock=self.clock

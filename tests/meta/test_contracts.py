@@ -104,7 +104,7 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
             "from cryptography import hazmat",
             {"cryptography has one home: the primitives of the secure channel"},
         ),
-        ("cli/__init__", "import serial.tools", {"pyserial has one home: the serial port"}),
+        ("cli/__init__", "import serial.tools", {"pyserial has one home: the serial ports, here and over the network"}),
         ("sim/endpoint", "import bleak", {"bleak, bumble and aiomqtt live in the transports"}),
         ("attic", "", {HOUSE_RULE}),
     ],

@@ -159,6 +159,7 @@ HOST_TIME_ALLOWED: dict[str, dict[str, str]] = {
     "transport/ble_scan.py": {"asyncio.sleep": "how long a person wants to listen for advertisements"},
     "transport/pipe.py": {"asyncio.wait_for": "how long the operating system may take over the last bytes of a close"},
     "transport/pty.py": {"loop.call_later": "how soon to look again for the next opener of the terminal"},
+    "transport/rfc2217.py": {"loop.call_later": "how long a second client may wait for the first one to hang up"},
     "transport/serialport.py": {
         "asyncio.sleep": "how often to look whether the kernel has sent what a closing port still holds",
         "asyncio.wait": "how long the operating system, or a far end, may take to open a port",

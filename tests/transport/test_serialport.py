@@ -265,7 +265,6 @@ async def test_spy_writes_down_what_it_sees(terminal: tuple[int, str], tmp_path:
     assert "there" in log.read_text()
 
 
-@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")  # pyserial 3.5
 async def test_rfc2217_end_to_end() -> None:
     """Against pyserial's own server side, in front of a loop:// port."""
     server = socket.create_server(("127.0.0.1", 0))
