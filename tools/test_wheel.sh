@@ -20,6 +20,12 @@ install=("$place/venv/bin/python" -m pip install --disable-pip-version-check --q
 "${install[@]}" --require-hashes --only-binary :all: -r requirements/dev.lock
 "${install[@]}" --no-index build/wheel/*.whl
 
+# A third party's project, installed beside the wheel and away from its sources, with the plug-in that pytest finds there.
+cp -R examples/downstream "$place/downstream"
+"${install[@]}" --no-index --no-build-isolation "$place/downstream"
+rm -r "$place/downstream/src"
+(cd "$place/downstream" && timeout 60 "$place/venv/bin/python" -m pytest -p no:cacheprovider)
+
 # Everything but the package itself, so that there is only one `telemetry` to import: the installed one.
 mkdir "$place/suite"
 tar --create --exclude=./telemetry --exclude=./.venv --exclude=./.git --exclude=./build --exclude='./.*_cache' --exclude=__pycache__ . |

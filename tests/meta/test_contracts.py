@@ -31,6 +31,8 @@ HOUSE = {
     "sim/endpoint": "import telemetry.link, telemetry.sim.pump.battery\n",
     "sim/pump/__init__": "",
     "sim/pump/battery": "import telemetry.model, telemetry.units\n",
+    "testing/__init__": "",
+    "testing/plugin": "import pytest\nimport telemetry.programmer, telemetry.sim.endpoint\n",
     "transport/__init__": "",
     "transport/ble": "import bleak, bumble.hci\n",
     "transport/memory": "import asyncio\nimport telemetry.clock, telemetry.errors\n",
@@ -106,6 +108,8 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
         ),
         ("cli/__init__", "import serial.tools", {"pyserial has one home: the serial ports, here and over the network"}),
         ("sim/endpoint", "import bleak", {"bleak, bumble and aiomqtt live in the transports"}),
+        ("cli/__init__", "import telemetry.testing", {HOUSE_RULE}),
+        ("programmer/__init__", "import pytest", {"pytest has one home: the plug-in for the tests of others"}),
         ("attic", "", {HOUSE_RULE}),
     ],
 )

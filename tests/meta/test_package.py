@@ -49,6 +49,12 @@ def test_the_simulator_is_reached_through_the_door_for_transports() -> None:
     assert callable(scheme.load())
 
 
+def test_pytest_finds_the_plug_in_for_the_tests_of_others() -> None:
+    [plug_in] = importlib.metadata.entry_points(group="pytest11", name="telemetry")
+    assert plug_in.value == "telemetry.testing.plugin"
+    assert plug_in.load().__name__ == plug_in.value
+
+
 def test_the_types_are_shipped() -> None:
     assert importlib.resources.files("telemetry").joinpath("py.typed").is_file()
 
