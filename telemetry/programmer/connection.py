@@ -290,6 +290,8 @@ class PumpConnection:
             link.attach(await self._opener(link))
             self._raise_if_lost_while_opening()
             self._link = link
+            if self._stop_listening is None:  # from the first link to the close: an unused programmer leaves nothing
+                self._stop_listening = self._clock.on_jump(self._forget_session)
         return self._link
 
     def _raise_if_lost_while_opening(self) -> None:
