@@ -28,6 +28,7 @@ _COMMANDS = {
     "control": ("control", "The back door of a running simulator: let time pass, see the truth."),
     "decode": ("decode", "Decode a capture, a file of bytes or hexadecimal text."),
     "profile": ("profile", "The pump families: every number with its unit, source and confidence."),
+    "scan": ("scan", "Show the telemeters in Bluetooth range."),
     "doctor": ("doctor", "What this machine can and cannot do, and the fix."),
 }
 _LATER = (
@@ -45,7 +46,6 @@ _LATER = (
     "refill",
     "replay",
     "report",
-    "scan",
     "scenario",
 )
 _EPILOG = """\b

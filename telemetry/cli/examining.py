@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import grp
 import importlib.util
@@ -27,6 +28,9 @@ _OLDEST = (3, 11)
 _PORTS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyS[0-3]", "/dev/ttyAMA*")
 _DEFAULT_PORT = 7410
 _CLOCK_READINGS = 1_000
+_USB_CLASSES = Path("/sys/bus/usb/devices")
+_WIRELESS_CONTROLLER = "e0"
+"""Class of a Bluetooth controller's USB interfaces (USB.org, defined class codes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ def examine() -> list[Check]:
         _serial_ports(),
         _simulators(),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
+        *_bluetooth(),
     ]
 
 
@@ -173,3 +178,39 @@ def _extra(name: str, modules: tuple[str, ...]) -> Check:
         return Check("warn", what, f"missing: {', '.join(missing)}", f"pip install 'itb-telemetry[{name}]'")
     versions = ", ".join(f"{module} {metadata.version(module)}" for module in modules)
     return Check("ok", what, versions)
+
+
+def _bluetooth() -> list[Check]:
+    """Both sides of Bluetooth; nothing where the extra is missing, which has a line of its own."""
+    if any(importlib.util.find_spec(module) is None for module in _EXTRAS["ble"]):
+        return []
+    return [_bluetooth_central(), _bluetooth_peripheral()]
+
+
+def _bluetooth_central() -> Check:
+    from telemetry.transport.ble_errors import BleOpenError  # noqa: PLC0415 - bleak is behind it
+    from telemetry.transport.ble_scan import scan  # noqa: PLC0415 - as above
+
+    what = "Bluetooth, as central"
+    try:
+        asyncio.run(scan(0))
+    except BleOpenError as error:
+        return Check("warn", what, error.what.partition(": ")[2], error.cure)
+    return Check("ok", what, "a scan could be begun and ended")
+
+
+def _bluetooth_peripheral() -> Check:
+    what = "Bluetooth, as peripheral"
+    found = []
+    classes = [path.read_text(encoding="ascii").strip() for path in _USB_CLASSES.glob("*/bInterfaceClass")]
+    if _WIRELESS_CONTROLLER in classes:
+        found.append(f"ble+usb ({classes.count(_WIRELESS_CONTROLLER)} USB interfaces of wireless controllers)")
+    with suppress(OSError, AttributeError):  # the kernel has no Bluetooth, or this Python was built without it
+        socket.socket(socket.AF_BLUETOOTH, socket.SOCK_RAW, socket.BTPROTO_HCI).close()
+        found.append("ble+hci-socket")
+    if os.access("/dev/vhci", os.R_OK | os.W_OK):
+        found.append("ble+vhci")
+    if not found:
+        fix = "plug in a USB dongle (ble+usb:0), or name a controller elsewhere: ble+tcp:, ble+unix:, ble+serial:"
+        return Check("warn", what, "no controller of this machine can be driven", fix)
+    return Check("ok", what, ", ".join(found))

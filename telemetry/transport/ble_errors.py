@@ -41,9 +41,8 @@ class BleReason(StrEnum):
 
 CURES = {
     BleReason.NOT_INSTALLED: "install the extra: pip install 'itb-telemetry[ble]'",
-    BleReason.NO_SERVICE: "start the system's Bluetooth service (systemctl start bluetooth; package bluez); "
-    "'telemetry doctor' tells more",
-    BleReason.NO_ADAPTER: "plug in a Bluetooth LE adapter, or load its driver; 'telemetry doctor' tells more",
+    BleReason.NO_SERVICE: "start the system's Bluetooth service (systemctl start bluetooth; package bluez)",
+    BleReason.NO_ADAPTER: "plug in a Bluetooth LE adapter, or load its driver",
     BleReason.ADAPTER_OFF: "switch Bluetooth on (rfkill unblock bluetooth; bluetoothctl power on)",
     BleReason.NO_PERMISSION: "allow this user to use Bluetooth (sudo usermod -aG bluetooth $USER, then log in again; "
     "elsewhere the system's privacy settings)",
@@ -66,18 +65,22 @@ CURES = {
 
 
 class BleOpenError(LinkOpenError):
-    """A Bluetooth link, or the search for one, could not begin; ``reason`` says why."""
+    """A Bluetooth link, or the search for one, could not begin: ``reason`` and ``what`` say why, ``cure`` how to."""
 
     def __init__(self, reason: BleReason, what: str) -> None:
         self.reason = reason
+        self.what = what
+        self.cure = CURES[reason]
         super().__init__(f"{what}; {CURES[reason]}")
 
 
 class BleClosedError(LinkClosedError):
-    """A Bluetooth link ended; ``reason`` says why."""
+    """A Bluetooth link ended; ``reason`` and ``what`` say why, ``cure`` what to do."""
 
     def __init__(self, reason: BleReason, what: str) -> None:
         self.reason = reason
+        self.what = what
+        self.cure = CURES[reason]
         super().__init__(f"{what}; {CURES[reason]}")
 
 
