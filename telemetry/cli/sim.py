@@ -36,8 +36,9 @@ Examples:
   telemetry sim --loss 0.05 --delay 40              a poor near field: 5 % of frames lost, 40 ms delay
 
 \b
-Listeners: pty:, pty:///path/of/link, tcp://127.0.0.1:PORT, serial:///dev/ttyS1.
-With '?record=FILE.telcap' a listener records its traffic ('telemetry decode FILE.telcap').
+Listeners: pty:, pty:///path/of/link, tcp://127.0.0.1:PORT, serial:///dev/ttyS1, rfc2217://127.0.0.1:PORT.
+With '?record=FILE.telcap' a listener records its traffic ('telemetry decode FILE.telcap'); with '?baud=1200' it is
+as slow as such a line.
 """
 
 

@@ -295,7 +295,8 @@ def _entropy(seed: int | None, boot_epoch: int) -> Callable[[int], bytes]:
 
 def _instead(listeners: tuple[str, ...], failed: str) -> str:
     others = [url for url in listeners if url != failed]
-    free = ["tcp://127.0.0.1:0"] if parse_url(failed).scheme == "tcp" else []
+    scheme = parse_url(failed).scheme
+    free = [f"{scheme}://127.0.0.1:0"] if scheme in {"rfc2217", "tcp"} else []
     wanted = [*others, *free] or ["pty:"]
     return "type instead: telemetry sim " + " ".join(f"--listen {url}" for url in wanted)
 

@@ -248,7 +248,9 @@ def _open_terminal(url: TransportURL) -> Pipe:
 def _open_error(url: TransportURL, path: str, error: Exception) -> LinkOpenError:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        why = f"there is no such port; {_ports_here()}"
+        why = f"{_absent(path)}; {_ports_here()}"
+    elif number == errno.EIO:
+        why = "the device behind it does not answer (Input/output error); unplug it and plug it in again"
     elif number in (errno.EACCES, errno.EPERM):
         why = f"permission denied; add yourself to its group: sudo usermod -aG {_group(path)} $USER, then log in again"
     elif number in (errno.EBUSY, errno.EAGAIN):
@@ -258,6 +260,16 @@ def _open_error(url: TransportURL, path: str, error: Exception) -> LinkOpenError
     else:
         why = str(error)
     return LinkOpenError(f"{url}: {path} cannot be opened: {why}")
+
+
+def _absent(path: str) -> str:
+    name = Path(path)
+    try:
+        if name.is_symlink() and not name.exists():
+            return f"it is a name for {name.readlink()}, which is not there now; is the cable plugged in?"
+    except OSError:
+        pass  # the name has gone between two looks at it
+    return "there is no such port; is the cable plugged in?"
 
 
 def _group(path: str) -> str:

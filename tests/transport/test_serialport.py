@@ -60,10 +60,10 @@ async def test_a_port_that_is_not_there_lists_those_that_are(monkeypatch: pytest
             self.device = device
 
     monkeypatch.setattr(list_ports, "comports", lambda: [Port("/dev/ttyUSB1"), Port("/dev/ttyACM0")])
-    with pytest.raises(LinkOpenError, match="no such port; ports here: /dev/ttyACM0, /dev/ttyUSB1"):
+    with pytest.raises(LinkOpenError, match=r"no such port; is the cable plugged in\?; ports here: /dev/ttyACM0, /dev/ttyUSB1"):
         await open_serial("serial:///dev/ttyNOPE")
     monkeypatch.setattr(list_ports, "comports", list)
-    with pytest.raises(LinkOpenError, match="no such port; this machine shows no serial ports"):
+    with pytest.raises(LinkOpenError, match=r"no such port; is the cable plugged in\?; this machine shows no serial ports"):
         await open_serial("serial:///dev/ttyNOPE")
 
 
@@ -75,7 +75,7 @@ async def test_what_is_no_serial_port_is_said_to_be_none(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EACCES, r"usermod -aG \w+ \$USER"), (errno.EBUSY, "fuser -v"), (errno.EIO, "Input/output error")],
+    [(errno.EACCES, r"usermod -aG \w+ \$USER"), (errno.EBUSY, "fuser -v"), (errno.EIO, "unplug it and plug it in again")],
 )
 async def test_what_the_system_refuses_is_put_in_words(monkeypatch: pytest.MonkeyPatch, number: int, said: str) -> None:
     def refuse(*_args: object, **_kwargs: object) -> None:
@@ -202,7 +202,7 @@ async def test_a_line_that_is_gone_has_nothing_waiting(
     transport, _ = await open_serial(f"serial://{terminal[1]}")
 
     def gone(*_args: object) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(errno.EIO, "unplug it and plug it in again")
 
     monkeypatch.setattr(fcntl, "ioctl", gone)
     await transport.close()
@@ -417,7 +417,7 @@ async def test_a_handler_that_fails_too_late_is_nobodys_business(monkeypatch: py
     def slow(*_args: object, **_kwargs: object) -> None:
         go.wait()
         failed.set()
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(errno.EIO, "unplug it and plug it in again")
 
     monkeypatch.setattr(serial, "serial_for_url", slow)
     with pytest.raises(LinkOpenError, match="did not open within 20 ms"):
