@@ -106,7 +106,11 @@ class PeripheralListener(PipeListener):
         self._shut = asyncio.Event()
         self._shutting: asyncio.Task[None] | None = None
         device.pairing_config_factory = lambda _connection: PairingConfig(
-            sc=True, mitm=settings.pairing in (Pairing.PASSKEY, Pairing.NUMERIC), bonding=True, delegate=_Display(self)
+            sc=True,
+            mitm=settings.pairing in (Pairing.PASSKEY, Pairing.NUMERIC),
+            bonding=True,
+            delegate=_Display(self),
+            identity_address_type=PairingConfig.AddressType.RANDOM,  # the static one that it advertises under
         )
         device.on(Device.EVENT_CONNECTION, self._connected)
 

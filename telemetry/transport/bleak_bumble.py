@@ -123,7 +123,11 @@ class BumbleAdapter:
         self._release: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._powered = False
         device.pairing_config_factory = lambda _connection: PairingConfig(
-            sc=True, mitm=self._answers(), bonding=True, delegate=self.agent.delegate()
+            sc=True,
+            mitm=self.agent.passkey is not None or self.agent.confirm is not None,
+            bonding=True,
+            delegate=self.agent.delegate(),
+            identity_address_type=PairingConfig.AddressType.RANDOM,  # the static one that it connects with
         )
 
     @classmethod
@@ -288,9 +292,6 @@ class BumbleAdapter:
                 connection = await asyncio.shield(attempt)
                 await connection.disconnect()
         attempt.cancel()
-
-    def _answers(self) -> bool:
-        return self.agent.passkey is not None or self.agent.confirm is not None
 
 
 class BumbleScanner(BaseBleakScanner):

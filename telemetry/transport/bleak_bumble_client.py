@@ -249,9 +249,10 @@ class BumbleClient(BaseBleakClient):
             self._disconnected_callback()
 
     async def _give_up(self, connection: Connection) -> None:
-        with suppress(BaseBumbleError, TimeoutError):  # gone it is in any case
-            async with asyncio.timeout(CLEAN_UP_S):
-                await connection.disconnect()
+        if connection.handle in self.radio.device.connections:
+            with suppress(BaseBumbleError, TimeoutError):  # gone it is in any case
+                async with asyncio.timeout(CLEAN_UP_S):
+                    await connection.disconnect()
         self._disconnected(connection, 0)
 
     async def _bonded(self, connection: Connection) -> bool:
@@ -289,7 +290,7 @@ class BumbleClient(BaseBleakClient):
         try:
             return task.result()
         except att.ATT_Error as error:
-            raise BleakGATTProtocolError(error.error_code) from error
+            raise BleakGATTProtocolError(int(error.error_code)) from error
         except asyncio.CancelledError:  # bumble cancels what a disconnection overtakes
             raise BleakError(f"{what}: the device disconnected") from None
         except BaseBumbleError as error:

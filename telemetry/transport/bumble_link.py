@@ -36,6 +36,8 @@ _EVENTS_TO_ESTABLISH = 6
 _MS_PER_S = 1000
 _Report = hci.HCI_LE_Extended_Advertising_Report_Event.Report
 _SCAN_RESPONSE = hci.HCI_LE_Extended_Advertising_Report_Event.EventType.SCAN_RESPONSE
+_ENHANCED_COMPLETE = 1 << hci.HCI_LE_ENHANCED_CONNECTION_COMPLETE_EVENT - 1
+"""Its bit of the LE event mask (Core Specification, Vol 4, Part E, 7.8.1)."""
 _TIMED_OUT = hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR
 _NOT_ESTABLISHED = hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR
 
@@ -326,8 +328,10 @@ class RadioController(Controller):
 
     Mended: a connection attempt can be cancelled (bumble only acknowledges the command, so that a connect to an
     absent peer never ends); scan responses arrive as they were set, and to active scanners only (bumble repeats the
-    advertisement in their place); buffers hold 251 bytes, not 27. Beyond bumble: signal strength is the link's, a
-    buffer comes free only when the air has taken what was in it, and a reset forgets connections and advertising.
+    advertisement in their place); buffers hold 251 bytes, not 27; a host that asked for the enhanced form of
+    *connection complete* gets that one (Linux does, and ends a connection whose event it does not see). Beyond bumble:
+    signal strength is the link's, a buffer comes free only when the air has taken what was in it, and a reset forgets
+    connections and advertising.
     """
 
     def __init__(self, name: str, link: RadioLink, address: str, **ports: Any) -> None:  # noqa: ANN401 - bumble's own
@@ -392,10 +396,30 @@ class RadioController(Controller):
             if not reports:
                 return
             packet = hci.HCI_LE_Extended_Advertising_Report_Event(reports=reports)
+        elif isinstance(packet, hci.HCI_LE_Connection_Complete_Event):
+            packet = self._completed(packet)
         elif isinstance(packet, hci.HCI_Number_Of_Completed_Packets_Event) and self.radio.model.bits_per_s:
             self._free_buffers_later(packet)
             return
         super().send_hci_packet(packet)
+
+    def _completed(self, event: hci.HCI_LE_Connection_Complete_Event) -> hci.HCI_Packet:
+        """The one of the two forms that the host unmasked, the enhanced one first (Core, Vol 4, Part E, 7.7.65.10)."""
+        if not self.le_event_mask & _ENHANCED_COMPLETE:
+            return event
+        return hci.HCI_LE_Enhanced_Connection_Complete_Event(
+            status=event.status,
+            connection_handle=event.connection_handle,
+            role=event.role,
+            peer_address_type=event.peer_address_type,
+            peer_address=event.peer_address,
+            local_resolvable_private_address=hci.Address.ANY_RANDOM,
+            peer_resolvable_private_address=hci.Address.ANY_RANDOM,
+            connection_interval=event.connection_interval,
+            peripheral_latency=event.peripheral_latency,
+            supervision_timeout=event.supervision_timeout,
+            central_clock_accuracy=event.central_clock_accuracy,
+        )
 
     def _mend(self, report: _Report) -> _Report | None:
         if not report.event_type & _SCAN_RESPONSE:

@@ -114,14 +114,21 @@ class BumbleRadio:
         controller = self._add(name, host_source=server, host_sink=server)
         return server.address
 
+    async def lend_hci(self, spec: str, name: str) -> None:
+        """Bring one more adapter to a program that waits for one, at what bumble calls ``tcp-client:host:port``.
+
+        Until the radio closes. Raises ``LinkOpenError``.
+        """
+        port = await open_hci(spec, f"adapter {name}")
+        self._served.push_async_callback(port.close)
+        self._add(name, host_source=port.source, host_sink=port.sink)
+
     async def serve_kernel(self, name: str, device: str = "") -> None:
         """Give this machine's kernel one more adapter, through ``/dev/vhci``: its Bluetooth service then sees one.
 
         ``device`` is another path than ``/dev/vhci``. Until the radio closes. Raises ``LinkOpenError``.
         """
-        port = await open_hci(f"vhci:{device}" if device else "vhci", f"the kernel's virtual adapter {name}")
-        self._served.push_async_callback(port.close)
-        self._add(name, host_source=port.source, host_sink=port.sink)
+        await self.lend_hci(f"vhci:{device}" if device else "vhci", name)
 
     async def close(self) -> None:
         """Take every adapter out of the air and release what was served; idempotent."""

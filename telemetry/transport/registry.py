@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from telemetry.errors import UnknownScheme, UsageError
+from telemetry.errors import LinkOpenError, UnknownScheme, UsageError
 from telemetry.transport.base import Acceptor, Listener, Receiver, Transport
 from telemetry.transport.capture import CaptureWriter
 from telemetry.transport.faults import Classifier, FaultPlan
@@ -32,14 +32,18 @@ _CONNECTORS = {
     "serial": "telemetry.transport.serialport",
     "tcp": "telemetry.transport.stream",
 }
+_PERIPHERAL = "telemetry.transport.ble_peripheral"
 _LISTENERS = {
+    # Each kind of Bluetooth controller that bumble drives; "radio" is one in this process.
+    **{
+        f"ble+{kind}": _PERIPHERAL for kind in ("hci-socket", "netsim", "radio", "serial", "tcp", "unix", "usb", "vhci")
+    },
     "pty": "telemetry.transport.pty",
     "rfc2217": "telemetry.transport.rfc2217",
     "serial": "telemetry.transport.serialport",
     "tcp": "telemetry.transport.stream",
 }
 _LATER = {
-    "ble": "Bluetooth LE (the extra: pip install 'itb-telemetry[ble]')",
     "mqtt": "the MQTT tunnel (the extra: pip install 'itb-telemetry[mqtt]')",
     "replay": "playing a capture back as the device",
 }
@@ -99,6 +103,18 @@ def _connector(url: TransportURL) -> Connector:
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"{url}: the scheme {url.scheme!r} is provided by {point.value}, which fails: {error}"
+        ) from error
+
+
+def _binder(module: str, url: TransportURL) -> Binder:
+    try:
+        return cast("Binder", import_module(module).listen)
+    except ImportError as error:
+        if module != _PERIPHERAL:
+            raise
+        raise LinkOpenError(
+            f"{url}: offering a telemeter over Bluetooth needs bumble, which cannot be loaded ({error}); "
+            f"install the extra: pip install 'itb-telemetry[ble]'"
         ) from error
 
 
@@ -162,7 +178,7 @@ async def listen(
     module = _LISTENERS.get(url.scheme)
     if module is None:
         raise _unknown(url, known_listeners())
-    bind = cast("Binder", import_module(module).listen)
+    bind = _binder(module, url)
     wrapping = _Wrapping(url, clock, classifier, annotate, cutter, simulated=True)
 
     def accept_wrapped(transport: Transport) -> Receiver:

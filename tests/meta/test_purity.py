@@ -156,7 +156,30 @@ HOST_TIME_ALLOWED: dict[str, dict[str, str]] = {
         "loop.time": "when the opening of a radio link, in several steps, is over",
     },
     "transport/ble_errors.py": {"asyncio.wait": "how long the system's Bluetooth may take over any call"},
+    "transport/ble_peripheral.py": {
+        "asyncio.sleep": "how soon to try again to advertise",
+        "asyncio.timeout": "how long an adapter may take to come up and to go down",
+    },
     "transport/ble_scan.py": {"asyncio.sleep": "how long a person wants to listen for advertisements"},
+    "transport/ble_service.py": {
+        "asyncio.timeout": "how long an adapter may take to disconnect a central",
+        "asyncio.wait_for": "how long a central may take over the last frames of a close",
+    },
+    "transport/bleak_bumble.py": {
+        "asyncio.timeout": "bleak's time-outs are host time, and bumble's adapters run on it"
+    },
+    "transport/bleak_bumble_client.py": {
+        "asyncio.timeout": "how long an adapter may take to disconnect a device",
+        "asyncio.timeout_at": "bleak's time-out of a connection is host time",
+        "asyncio.wait": "how long a device may take over one request, and an adapter over what was written",
+        "loop.time": "what is left of bleak's time-out of a connection",
+    },
+    "transport/bumble_hci.py": {"asyncio.timeout": "how long a controller may take to open and to close"},
+    "transport/bumble_link.py": {
+        "loop.call_at": "when a packet arrives over a radio whose controllers run on host timers",
+        "loop.call_later": "when an advertisement arrives, and when contact has been away for too long",
+        "loop.time": "when the air is free again",
+    },
     "transport/pipe.py": {"asyncio.wait_for": "how long the operating system may take over the last bytes of a close"},
     "transport/pty.py": {"loop.call_later": "how soon to look again for the next opener of the terminal"},
     "transport/rfc2217.py": {"loop.call_later": "how long a second client may wait for the first one to hang up"},
