@@ -4,7 +4,7 @@ Bumble's ``LocalLink`` is perfect and knows no distance. Here data behave as on 
 again at the next connection event, so it comes late and never damaged, and contact that stays away for the supervision
 timeout ends the connection at both ends. Advertisements are sent once and may be gone for good.
 
-Four faults of bumble's controller are mended; tests/transport/test_ble_quirks.py fails when bumble has mended one.
+Five faults of bumble's controller are mended; tests/transport/test_ble_quirks.py fails when bumble has mended one.
 """
 
 from __future__ import annotations

@@ -235,6 +235,45 @@ async def test_quirk_6_bumble_calls_every_encrypted_link_authenticated() -> None
         await connection.disconnect()
 
 
+async def forms_of_completion(make: Callable[[str, LocalLink, str], Controller], link: LocalLink) -> list[type[object]]:
+    """In which form a central that unmasked both is told that its connection is complete."""
+    central, peripheral = device_on(make, link, 1), device_on(make, link, 2)
+    forms: list[type[object]] = []
+    deliver = central.host.on_hci_le_connection_complete_event
+
+    def note(
+        event: hci.HCI_LE_Connection_Complete_Event
+        | hci.HCI_LE_Enhanced_Connection_Complete_Event
+        | hci.HCI_LE_Enhanced_Connection_Complete_V2_Event,
+    ) -> None:
+        forms.append(type(event))
+        deliver(event)
+
+    central.host.on_hci_le_connection_complete_event = note  # type: ignore[method-assign]
+    await central.power_on()
+    await peripheral.power_on()
+    await peripheral.start_advertising(advertising_interval_min=20, advertising_interval_max=20)
+    connection = await central.connect(peripheral.random_address, timeout=5)
+    await connection.disconnect()
+    await central.power_off()
+    await peripheral.power_off()
+    return forms
+
+
+async def test_quirk_7_bumble_completes_connections_in_the_form_that_linux_does_not_wait_for() -> None:
+    # Linux expects the enhanced form of whoever claims extended advertising, as bumble does; without it the kernel
+    # gives the attempt up after four seconds, and with it the connection that is in use.
+    assert await forms_of_completion(stock, stock_link()) == [hci.HCI_LE_Connection_Complete_Event], (
+        "mended upstream: drop RadioController._completed"
+    )
+
+
+async def test_quirk_7_is_worked_around() -> None:
+    link = RadioLink()
+    assert await forms_of_completion(mended, link) == [hci.HCI_LE_Enhanced_Connection_Complete_Event]
+    link.close()
+
+
 def test_an_advertisement_is_what_its_sender_set() -> None:
     """The base of quirk 3's workaround: bumble's PDU has no room for a scan response."""
     assert not hasattr(ll.AdvInd(Address.ANY, b""), "scan_response_data"), "mended upstream: see quirk 3"
