@@ -116,8 +116,8 @@ class BumbleAdapter:
         self.client = cast("type[BumbleClient]", type("BumbleClient", (BumbleClient,), namespace))
         self.scanner = cast("type[BumbleScanner]", type("BumbleScanner", (BumbleScanner,), namespace))
         self.adapter = cast("type[BumbleAdapterQuery]", type("BumbleAdapterQuery", (BumbleAdapterQuery,), namespace))
-        self.connected: dict[str, BLEDevice] = {}
-        """Devices that clients of this adapter are connected to, by address."""
+        self.connected: dict[str, tuple[BLEDevice, frozenset[str]]] = {}
+        """Devices that clients of this adapter are connected to, by address, each with its services."""
         self._scanners = 0
         self._connecting = asyncio.Lock()
         self._release: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -344,9 +344,8 @@ class BumbleAdapterQuery(BaseBleakAdapter):
         return cls()
 
     async def get_connected_devices(self, service_uuids: frozenset[str]) -> list[BLEDevice]:
-        """Give the devices that clients of this adapter are connected to; services are not looked at."""
-        del service_uuids
-        return list(self.radio.connected.values())
+        """Give the devices that clients of this adapter are connected to and that have one of the services."""
+        return [device for device, services in self.radio.connected.values() if services & service_uuids]
 
 
 def _text(address: hci.Address) -> str:

@@ -90,7 +90,6 @@ class BumbleClient(BaseBleakClient):
         self._connection = connection
         self._gone = loop.create_future()
         connection.on(connection.EVENT_DISCONNECTION, partial(self._disconnected, connection))
-        self.radio.connected[self.address] = self._device or BLEDevice(self.address, None, target)
         try:
             async with asyncio.timeout_at(deadline_s):
                 await self._discover(connection, pair=pair)
@@ -207,6 +206,8 @@ class BumbleClient(BaseBleakClient):
             await self.pair()
         await self._request("discovery", peer.discover_all())  # type: ignore[no-untyped-call]
         self.services = self._collection(peer)
+        device = self._device or BLEDevice(self.address, None, connection.peer_address)
+        self.radio.connected[self.address] = (device, frozenset(uuid_text(service.uuid) for service in peer.services))
 
     def _collection(self, peer: Peer) -> BleakGATTServiceCollection:
         collection = BleakGATTServiceCollection()

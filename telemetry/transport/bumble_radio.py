@@ -10,9 +10,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from bumble.device import Device
+from bumble.device import Device, DeviceConfiguration
 from bumble.hci import Address
 from bumble.host import Host
+from bumble.pairing import PairingConfig
 
 from telemetry.errors import UsageError
 from telemetry.transport.bumble_hci import HciServer, open_hci
@@ -70,7 +71,9 @@ class BumbleRadio:
         host = Host()
         host.controller = controller
         address = Address(str(controller.public_address).split("/", maxsplit=1)[0])
-        return Device(name=name, address=address, host=host)
+        # Bonds are kept under the address that others see, the static one; bumble's own choice is the public one.
+        config = DeviceConfiguration(identity_address_type=PairingConfig.AddressType.RANDOM)
+        return Device(name=name, address=address, config=config, host=host)
 
     def remove(self, name: str) -> None:
         """Take an adapter out of the air: to the others it falls silent, and their connections to it end."""
