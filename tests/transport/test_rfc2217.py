@@ -424,22 +424,28 @@ async def test_the_pump_is_reached_through_the_port_server(station: Station, que
     await listener.close()
 
 
-@pytest.mark.parametrize("other", ["tcp", "rfc2217"])
+@pytest.mark.parametrize(
+    ("first_by", "second_by"), [("rfc2217", "rfc2217"), ("rfc2217", "tcp"), ("tcp", "rfc2217"), ("tcp", "tcp")]
+)
 async def test_the_second_of_two_programmers_is_told_in_use(
-    station: Station, other: str, monkeypatch: pytest.MonkeyPatch
+    station: Station, first_by: str, second_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rfc2217, "GRACE_S", 0.02)
-    listener = await listen("rfc2217://127.0.0.1:0", station.accept, clock=station.clock)
-    beside = await listen("tcp://127.0.0.1:0", station.accept, clock=station.clock)
-    second_url = beside.url if other == "tcp" else listener.url
-    async with telemetry.connect(listener.url) as first:
+    listeners = {
+        scheme: await listen(f"{scheme}://127.0.0.1:0", station.accept, clock=station.clock)
+        for scheme in ("rfc2217", "tcp")
+    }
+    async with telemetry.connect(listeners[first_by].url) as first:
         await first.read_status()
-        async with telemetry.connect(second_url, role=Role.OBSERVER) as second:
-            with pytest.raises(LinkError, match="in use by another"):
+        async with telemetry.connect(listeners[second_by].url, role=Role.OBSERVER) as second:
+            # The port server says it of its one port, the pump of itself.
+            whose = "another client" if (first_by, second_by) == ("rfc2217", "rfc2217") else "another programmer"
+            with pytest.raises(LinkError, match=f"in use by {whose}"):
                 await second.read_status()
-            await first.read_status()
+            assert (await first.read_status()).rate_nl_per_day == 170_000
+            links = len(station._links)
             await first.close()
-            await until(lambda: len(station._links) == (1 if other == "tcp" else 0))
+            await until(lambda: len(station._links) == links - 1)
             assert (await second.read_status()).rate_nl_per_day == 170_000
-    await beside.close()
-    await listener.close()
+    for listener in listeners.values():
+        await listener.close()
