@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 import telemetry
 import telemetry.testing
@@ -20,8 +21,11 @@ from telemetry import (
     UsageError,
     Volume,
 )
+from telemetry.protocol.frame import Frame, encode_frame
+from telemetry.protocol.wire import FrameType
 from telemetry.testing import LinkFaults, WatchedPump
 from telemetry.testing.plugin import entropy_of
+from telemetry.testing.reporting import Scene
 from telemetry.transport.faults import Direction, FaultKind, FaultRule
 from telemetry.units import MS_PER_DAY
 
@@ -201,6 +205,35 @@ def test_a_restored_pump_is_watched_too(virtual_pump: WatchedPump) -> None:
     with telemetry.connect_sync(pump=restored) as programmer:
         assert programmer.read_status().dose_ng_per_day == 300_000
     assert "Status" in names(restored.frames)
+
+
+def test_a_frame_that_cannot_be_read_is_named_by_its_type(virtual_pump: WatchedPump) -> None:
+    frame = encode_frame(Frame(FrameType.PROBE, 0, b"too short"))
+    seen = virtual_pump.look_into(1, Direction.TX, frame)
+    assert (seen.name, seen.message) == ("PROBE", None)
+
+
+class BrokenPump(WatchedPump):
+    @property
+    def status(self) -> NoReturn:
+        raise RuntimeError("broken on purpose")
+
+
+def test_the_report_of_a_broken_pump_is_no_second_failure() -> None:
+    pump = BrokenPump(seed=4)
+    [_, (_, text)] = Scene({"seed": 4}, pump, LinkFaults(pump)).sections()
+    assert text.startswith(
+        "@pytest.mark.pump(seed=4)\nthe pump can no longer be asked: RuntimeError: broken on purpose\n"
+    )
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rate_nl_per_day=strategies.integers(150_000, 190_000))
+async def test_a_property_gets_a_programmer_to_await(
+    programmer: Programmer, virtual_pump: WatchedPump, rate_nl_per_day: int
+) -> None:
+    await programmer.set_rate(FlowRate(rate_nl_per_day), accept=("daily_dose_change",))
+    assert virtual_pump.status.rate_nl_per_day == rate_nl_per_day
 
 
 def test_the_names_for_annotations_are_there() -> None:
