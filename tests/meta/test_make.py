@@ -159,6 +159,12 @@ def test_ci_runs_what_developers_run() -> None:
     assert script[-1] == "exec make test"
 
 
+def test_ci_runs_a_third_partys_project_against_the_wheel() -> None:
+    steps = (ROOT / "tools" / "test_wheel.sh").read_text(encoding="utf-8")
+    assert re.search(r"^cp -R examples/downstream .*\n.*--no-index.*\nrm -r .*/src.*\n.*-m pytest", steps, re.MULTILINE)
+    assert "tools/test_wheel.sh" in MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
+
+
 @pytest.mark.parametrize("script", [".ci/run", "tools/venv.sh", "tools/test_wheel.sh"])
 def test_scripts_can_be_run(script: str) -> None:
     assert (ROOT / script).stat().st_mode & 0o111 == 0o111
