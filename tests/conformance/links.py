@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from telemetry.clock import Clock
     from telemetry.errors import LinkClosedError
     from telemetry.transport.base import Listener, Receiver, Transport
+    from telemetry.transport.bumble_radio import BumbleRadio
     from telemetry.transport.url import TransportURL
 
 PATIENCE_S = 15
@@ -38,6 +40,10 @@ class Quirk(enum.Flag):
     """When the serving end closes, what the client has not read yet is lost (a terminal hangs up)."""
     DATAGRAMS = enum.auto()
     """Keeps the bounds of what was written."""
+    SHORT_QUEUE = enum.auto()
+    """With more than 64 messages waiting it ends: much is written with pauses in which it arrives."""
+    SLOW_TO_OPEN = enum.auto()
+    """Opening takes tens of milliseconds: twenty links in a row stand for a hundred."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class Kind:
     real: bool
     listen_url: str = ""
     client_scheme: str = ""
+    client_url: str = ""
+    """Where a client reaches it, if that is not what the listener says with another scheme."""
+    wrappers: tuple[str, ...] = ()
+    """The wrappers that it is tested in; all that fit, if none are named."""
 
 
 MEMORY = Kind("memory", Quirk.DATAGRAMS, real=False)
@@ -66,6 +76,24 @@ PTY_SERIAL = Kind(
 )
 RFC2217 = Kind(
     "rfc2217", Quirk.ONE_CLIENT, real=True, listen_url="rfc2217://127.0.0.1:0", client_scheme="serial+rfc2217"
+)
+_BLE = Quirk.DATAGRAMS | Quirk.SHORT_QUEUE | Quirk.SLOW_TO_OPEN
+# mtu= is no wrapper there but the limit of the segments, and both ends' limits are tried.
+BLE_23 = Kind(
+    "ble-mtu-23",
+    _BLE,
+    real=True,
+    listen_url="ble+radio:?name=SIM-0001&interval_ms=20&mtu=23",
+    client_url="ble://?name=SIM-0001",
+    wrappers=("plain", "record"),
+)
+BLE_517 = Kind(
+    "ble-mtu-517",
+    _BLE,
+    real=True,
+    listen_url="ble+radio:?name=SIM-0001&interval_ms=20",
+    client_url="ble://?name=SIM-0001&mtu=517",
+    wrappers=("plain", "fault"),
 )
 
 # {} is replaced by a path of this side's own. A rule of probability 0 touches every frame and changes none.
@@ -152,17 +180,23 @@ class Rig:
     listener: Listener | None = None
     url: str = ""
     opened: list[Transport] = field(default_factory=list)
+    surroundings: AsyncExitStack = field(default_factory=AsyncExitStack)
+    radio: BumbleRadio | None = None
 
     async def start(self) -> None:
         self.clock: Clock = SystemClock() if self.kind.real else ManualClock()
         if self.kind is RFC2217:
             self.monkeypatch.setattr(serial.rfc2217, "time", Impatient)
             self.monkeypatch.setattr(serialport, "_POLL_S", 0.002)
+        if self.kind.listen_url.startswith("ble+radio:"):
+            await self._surround_with_radio()
         if self.kind.real:
             self.listener = await listen(
                 self._with_query(self.kind.listen_url, "served"), self._accept, clock=self.clock
             )
-            self.url = self.kind.client_scheme + self.listener.url[self.listener.url.index(":") :]
+            self.url = (
+                self.kind.client_url or self.kind.client_scheme + self.listener.url[self.listener.url.index(":") :]
+            )
         else:
             self.url = "memory:"
             self.monkeypatch.setattr(registry, "_entry_points", lambda: {"memory": self})
@@ -183,12 +217,15 @@ class Rig:
             await self.listener.close()
         for end in self.served:
             await end.transport.close()
+        await self.surroundings.aclose()
         assert [receiver.breaches for receiver in self.receivers] == [[] for _ in self.receivers]
         assert all(receiver.lost for receiver in self.receivers)
 
     async def open(self, receiver: RecordingReceiver | None = None) -> End:
         """Open a client's end; which serving end belongs to it shows when it has written."""
         receiver = receiver or RecordingReceiver()
+        if self.radio is not None:
+            await self._use_next_central(self.radio)
         url = self._with_query(self.url, f"client{len(self.opened)}")
         transport = await open_transport(url, receiver, clock=self.clock)
         self.receivers.append(receiver)
@@ -218,6 +255,21 @@ class Rig:
             await asyncio.sleep(0)
         pytest.fail("100 000 turns of the loop, and it is still not so")
 
+    async def _surround_with_radio(self) -> None:
+        from telemetry.transport.bumble_radio import BumbleRadio  # the others of this suite need no Bluetooth library
+
+        self.radio = await self.surroundings.enter_async_context(BumbleRadio())
+        self.radio.join(self.clock)
+
+    async def _use_next_central(self, radio: BumbleRadio) -> None:
+        """Give the next client an adapter of its own: between two adapters there is one connection at most."""
+        from telemetry.transport.ble_scan import use_backend
+        from telemetry.transport.bleak_bumble import BumbleAdapter
+
+        central = BumbleAdapter.in_radio(radio, f"central {len(self.opened)}")
+        adapter = await self.surroundings.enter_async_context(central)
+        self.surroundings.enter_context(use_backend(client=adapter.client, scanner=adapter.scanner))
+
     def _accept(self, transport: Transport) -> Receiver:
         receiver = RecordingReceiver()
         self.receivers.append(receiver)
@@ -226,4 +278,4 @@ class Rig:
 
     def _with_query(self, url: str, side: str) -> str:
         query = self.query.format(self.folder / f"{side}.telcap")
-        return f"{url}?{query}" if query else url
+        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
