@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
+    "bleak",
+    "bumble",
     "construct",
     "corncobs",
     "cryptography",

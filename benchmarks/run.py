@@ -23,7 +23,17 @@ from benchmarks import harness
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BENCHMARKS = ("round_trip", "codec", "recovery", "import_time", "leaks", "pump_life", "session", "lossy_campaign")
+BENCHMARKS = (
+    "round_trip",
+    "codec",
+    "recovery",
+    "import_time",
+    "leaks",
+    "pump_life",
+    "session",
+    "lossy_campaign",
+    "ble",
+)
 EXIT_UNSOUND = 1
 
 
