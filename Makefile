@@ -23,7 +23,7 @@ LOCK_PIP_CONFIG ?= /dev/null
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 # --- environments ----------------------------------------------------------------------------------------------------
 # A stamp is newer than everything that its environment was built from, so that a second call costs nothing. The
@@ -51,11 +51,17 @@ run: $(VENV)/.run-ready ## serve a virtual pump on a pseudo-terminal and a TCP p
 	@exec $(BIN)/telemetry sim $(LISTEN)
 
 .PHONY: test
-test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, the suite on the built wheel
+test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, on real BlueZ, on the built wheel
 	@mkdir -p build
+	$(BIN)/python -m tools.bluez.debian
 	$(BIN)/pytest --cov --cov-report=term --junitxml=build/junit.xml
 	$(BIN)/python tools/trace.py --brief --junit build/junit.xml --output build/trace.md
+	@$(MAKE) --no-print-directory test-bluez
 	tools/test_wheel.sh "$(BIN)/python"
+
+.PHONY: test-bluez
+test-bluez: $(VENV)/.dev-ready ## our central on Debian's kernel and BlueZ in an emulated machine, about a minute; log in build/bluez
+	TELEMETRY_BLUEZ=1 $(BIN)/pytest tests/bluez/test_real_bluez.py -p no:cacheprovider
 
 .PHONY: lint
 lint: $(VENV)/.dev-ready ## ruff, mypy and the import contracts

@@ -147,7 +147,8 @@ def test_no_python_at_all_is_named(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["run", "test", "lint", "bench", "fuzz", "trace", "docs", "clean", "lock", "coverage", "help"]
+    "target",
+    ["run", "test", "test-bluez", "lint", "bench", "fuzz", "trace", "docs", "clean", "lock", "coverage", "help"],
 )
 def test_every_target_is_there_and_explained(target: str) -> None:
     assert re.search(rf"^\.PHONY: {target}\n{target}:.* ## \S", MAKEFILE, flags=re.MULTILINE)
@@ -163,6 +164,11 @@ def test_ci_runs_a_third_partys_project_against_the_wheel() -> None:
     steps = (ROOT / "tools" / "test_wheel.sh").read_text(encoding="utf-8")
     assert re.search(r"^cp -R examples/downstream .*\n.*--no-index.*\nrm -r .*/src.*\n.*-m pytest", steps, re.MULTILINE)
     assert "tools/test_wheel.sh" in MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
+
+
+def test_ci_runs_on_real_bluez_with_the_packages_it_needs() -> None:
+    recipe = MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
+    assert recipe.index("-m tools.bluez.debian") < recipe.index("/pytest") < recipe.index("test-bluez")
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/venv.sh", "tools/test_wheel.sh"])
