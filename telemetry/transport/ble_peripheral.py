@@ -197,7 +197,8 @@ class PeripheralListener(PipeListener):
         strong = keys.ltk is not None and keys.ltk.authenticated
         if not self.service.paired(pipe.connection, against_middleman=strong):
             pipe.refuse(
-                f"the central paired as weakly as it can, and this telemeter asks for {self.settings.pairing.value}"
+                f"the central paired too weakly: this telemeter asks for {self.settings.pairing.value} "
+                f"with LE Secure Connections"
             )
 
     def _advertise(self) -> None:

@@ -120,9 +120,10 @@ class CentralPipe(Pipe):
             else:
                 self._deliver(found)
 
-    def subscribed(self) -> None:
-        """The central subscribed to something, or took a subscription back."""
-        self._say(self._status or LinkStatus.READY, again=True)
+    def subscribed(self, *, to_status: bool) -> None:
+        """The central subscribed, or took a subscription back: to the link status or to the replies."""
+        if to_status:
+            self._say(self._status or LinkStatus.READY, again=True)
         self._pump()
 
     def disconnected(self, reason: int) -> None:
@@ -230,8 +231,8 @@ class TelemeterService:
         self._server.max_mtu = settings.mtu
         self._pipes: dict[Connection, CentralPipe] = {}
         self._subscriptions: set[tuple[Connection, int]] = set()
-        self._strong: set[str] = set()
-        """Addresses whose bond was made against a man in the middle."""
+        self._bonds: dict[str, bool] = {}
+        """Addresses that have paired with LE Secure Connections, and whether against a man in the middle."""
         self.reply = self._notifying(REPLY_UUID)
         self.status = self._notifying(LINK_STATUS_UUID)
         properties, permissions = gatt.Characteristic.Properties, gatt.Characteristic.Permissions
@@ -261,8 +262,8 @@ class TelemeterService:
 
     def paired(self, connection: Connection, *, against_middleman: bool) -> bool:
         """A central has paired; False when that is less than this telemeter asks for."""
-        if against_middleman:
-            self._strong.add(str(connection.peer_address))
+        if connection.sc:
+            self._bonds[str(connection.peer_address)] = against_middleman
         return self._trusted(connection)
 
     def takes_replies(self, pipe: CentralPipe) -> bool:
@@ -318,7 +319,7 @@ class TelemeterService:
                 self._subscriptions.add(entry)
             else:
                 self._subscriptions.discard(entry)
-            pipe.subscribed()
+            pipe.subscribed(to_status=characteristic is self.status)
 
         return subscription
 
@@ -334,14 +335,12 @@ class TelemeterService:
             raise att.ATT_Error(error_code=att.ErrorCode.INSUFFICIENT_AUTHENTICATION)
 
     def _trusted(self, connection: Connection) -> bool:
-        match self.settings.pairing:
-            case Pairing.NONE:
-                return True
-            case Pairing.JUST_WORKS:
-                return bool(connection.encryption) and connection.sc
-            case _:
-                bonded = str(connection.peer_address) in self._strong
-                return bool(connection.encryption) and connection.sc and bonded
+        if self.settings.pairing is Pairing.NONE:
+            return True
+        against_middleman = self._bonds.get(str(connection.peer_address))
+        if against_middleman is None or not connection.encryption:
+            return False
+        return against_middleman or self.settings.pairing is Pairing.JUST_WORKS
 
     def _information(self, _connection: Connection) -> bytes:
         flags = InformationFlag.SIMULATED
