@@ -71,14 +71,18 @@ def recipe() -> str:
 
 def ensure_image(cache: Path | None = None) -> Image:
     """Find the image of the kernel that Debian offers now, or make it; raises ``NotHere`` or ``Failed``."""
-    package, version = _newest_kernel()
-    folder = (cache or cache_folder()) / f"{package}_{version}_{recipe()}".replace(":", "-")
-    image = Image(package, version, folder / "vmlinuz", folder / "modules.cpio.gz")
+    image = _image_of(cache or cache_folder(), *_newest_kernel())
+    folder = image.kernel.parent
+    if not folder.is_dir() and (front := as_root()) is not None:
+        # A mirror keeps no package that its list of today does not name.
+        _update_lists(front)
+        image = _image_of(cache or cache_folder(), *_newest_kernel())
+        folder = image.kernel.parent
     if not folder.is_dir():
-        print(f"Downloading and unpacking {package} {version} ...", flush=True)
+        print(f"Downloading and unpacking {image.package} {image.version} ...", flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="making-", dir=folder.parent) as place:
-            made = _make(package, Path(place))
+            made = _make(image.package, Path(place))
             try:
                 made.rename(folder)  # whole or not at all, even when two runs make the same one
             except OSError:
@@ -103,27 +107,41 @@ def archive(folder: Path) -> bytes:
     return done.stdout
 
 
+def _image_of(cache: Path, package: str, version: str) -> Image:
+    folder = cache / f"{package}_{version}_{recipe()}".replace(":", "-")
+    return Image(package, version, folder / "vmlinuz", folder / "modules.cpio.gz")
+
+
 def _newest_kernel() -> tuple[str, str]:
     """Name and version of the package that the kernel's meta package stands for."""
+    found = _look_up()
+    if found is None and (front := as_root()) is not None:
+        _update_lists(front)
+        found = _look_up()
+    if found is None:
+        raise NotHere(f"no kernel to boot: apt knows no {META_PACKAGE}; try: sudo apt-get update")
+    return found
+
+
+def _look_up() -> tuple[str, str] | None:
     apt_cache = command("apt-cache", "apt (this needs Debian or a system made from it)")
-    for lists_are_fresh in (False, True):
-        try:
-            said = run([apt_cache, "depends", META_PACKAGE])
-            if found := re.search(r"Depends: (linux-image-[0-9][\w.+-]*)", said):
-                shown = run([apt_cache, "show", "--no-all-versions", found[1]])
-                if version := re.search(r"^Version: (\S+)$", shown, re.MULTILINE):
-                    return found[1], version[1]
-        except Failed as error:
-            if lists_are_fresh:
-                raise NotHere(f"no kernel to boot: {error}") from error
-        front = as_root()
-        if lists_are_fresh or front is None:
-            break
-        try:
-            run([*front, command("apt-get", "apt"), "update"], limit_s=_DOWNLOAD_LIMIT_S)
-        except Failed as error:
-            raise NotHere(f"no kernel to boot: {error}") from error
-    raise NotHere(f"no kernel to boot: apt knows no {META_PACKAGE}; try: sudo apt-get update")
+    try:
+        package = re.search(r"Depends: (linux-image-[0-9][\w.+-]*)", run([apt_cache, "depends", META_PACKAGE]))
+        if package is None:
+            return None
+        version = re.search(
+            r"^Version: (\S+)$", run([apt_cache, "show", "--no-all-versions", package[1]]), re.MULTILINE
+        )
+    except Failed:
+        return None  # how apt-cache says that it knows no such package
+    return None if version is None else (package[1], version[1])
+
+
+def _update_lists(front: Sequence[str]) -> None:
+    try:
+        run([*front, command("apt-get", "apt"), "update"], limit_s=_DOWNLOAD_LIMIT_S)
+    except Failed as error:
+        raise NotHere(f"no kernel to boot: {error}") from error
 
 
 def _make(package: str, place: Path) -> Path:
