@@ -64,7 +64,6 @@ class Throttle(Wrapper):
         below = self._below()
         if self._gone:
             below.write(data)  # which raises, with the reason
-            return
         if self._close_by_ms is not None:
             raise LinkClosedError(f"{self.info.url} is closed: we closed it")
         if self._out.waiting_bytes + len(data) > UNSENT_LIMIT_BYTES:

@@ -75,7 +75,12 @@ PTY_SERIAL = Kind(
     client_scheme="serial",
 )
 RFC2217 = Kind(
-    "rfc2217", Quirk.ONE_CLIENT, real=True, listen_url="rfc2217://127.0.0.1:0", client_scheme="serial+rfc2217"
+    "rfc2217",
+    Quirk.ONE_CLIENT,
+    real=True,
+    listen_url="rfc2217://127.0.0.1:0",
+    client_scheme="serial+rfc2217",
+    wrappers=("plain", "baud", "stack"),  # opening goes through several threads' steps, even at pyserial's quickest
 )
 _BLE = Quirk.DATAGRAMS | Quirk.SHORT_QUEUE | Quirk.SLOW_TO_OPEN
 # mtu= is no wrapper there but the limit of the segments, and both ends' limits are tried.

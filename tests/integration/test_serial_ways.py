@@ -28,13 +28,6 @@ def test_a_pump_behind_a_slow_serial_port_server(place: Place) -> None:
     assert served.errors == ""
 
 
-def test_a_taken_port_of_a_port_server_is_one_line_with_what_to_type_instead(place: Place) -> None:
-    taken = place.serve("--listen", "tcp://127.0.0.1:0").urls[0].replace("tcp:", "rfc2217:")
-    done = place.run("sim", "--listen", taken, check=False)
-    assert done.returncode == 3
-    assert "type instead: telemetry sim --listen rfc2217://127.0.0.1:0" in done.stderr
-
-
 def test_watch_goes_on_when_a_serial_port_comes_back(place: Place) -> None:
     name = place.home / "usb-ITB_Telemeter_SIM-T-0001-if00-port0"
     served = place.serve("--listen", f"pty://{name}")

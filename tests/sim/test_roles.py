@@ -245,7 +245,7 @@ STEPS = st.lists(
         st.integers(0, 120 * 3_600_000),
     ),
     min_size=1,
-    max_size=7,
+    max_size=5,
 )
 
 

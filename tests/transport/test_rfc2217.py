@@ -16,6 +16,7 @@ from telemetry import FlowRate, LinkError
 from telemetry.clock import SystemClock
 from telemetry.errors import LinkClosedError, LinkOpenError, UsageError
 from telemetry.model import Role
+from telemetry.sim.serving import Simulator, SimulatorSettings
 from telemetry.sim.station import Station
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.transport import rfc2217, serialport
@@ -396,6 +397,13 @@ async def test_a_listener_url_that_cannot_be_had_says_why(url: str, error: type[
 async def test_a_place_that_is_taken_says_so(served: Served) -> None:
     with pytest.raises(LinkOpenError, match=r"cannot listen there: .*choose another port"):
         await listen(f"rfc2217://127.0.0.1:{served.port}", lambda _transport: RecordingReceiver(), clock=CLOCK)
+
+
+async def test_a_simulator_whose_place_is_taken_says_what_to_type_instead(served: Served) -> None:
+    settings = SimulatorSettings(listen=(f"rfc2217://127.0.0.1:{served.port}",), seed=7, control=None)
+    with pytest.raises(LinkOpenError, match=r"type instead: telemetry sim --listen rfc2217://127\.0\.0\.1:0"):
+        async with Simulator(settings, on_event=lambda _event: None, on_problem=pytest.fail):
+            pytest.fail("it serves where somebody else does")
 
 
 # --- the driver over it

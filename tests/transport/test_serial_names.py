@@ -300,3 +300,14 @@ async def test_a_hundred_times_unplugged_leaves_nothing_behind(adapter: Adapter)
         await transport.close()
         await adapter.plug()
     assert adapter.station._links == set()
+
+
+async def test_a_name_that_goes_while_it_is_looked_at_is_no_such_port(
+    dangling: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_path: Path) -> Path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(type(dangling), "readlink", gone)
+    with pytest.raises(LinkOpenError, match="there is no such port; is the cable plugged in"):
+        await open_transport(f"serial://{dangling}", RecordingReceiver(), clock=SystemClock())
