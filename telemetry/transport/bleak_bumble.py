@@ -17,6 +17,7 @@ import asyncio
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import bleak
@@ -37,7 +38,7 @@ from telemetry.transport.bleak_bumble_client import CLEAN_UP_S, BumbleClient, uu
 from telemetry.transport.bumble_hci import OPEN_S, open_hci
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from types import TracebackType
 
     from bleak.backends.device import BLEDevice
@@ -68,11 +69,12 @@ _SERVICE_DATA = {
 class PairingAgent:
     """The person at the central when it pairs, LE Secure Connections only.
 
-    Without answers it is *just works*. ``passkey`` is typed in, a number or who knows it when it is asked for; with
-    ``confirm`` it is asked whether a number is the one that the other side shows.
+    Without answers it is *just works*. ``passkey`` is typed in: a number, or who knows it when it is asked for (None to
+    refuse; a coroutine may wait until the device shows it). ``confirm`` is asked whether a number is the one that the
+    other side shows.
     """
 
-    passkey: int | Callable[[], int | None] | None = None
+    passkey: int | Callable[[], int | Awaitable[int | None] | None] | None = None
     confirm: Callable[[int], bool] | None = None
 
     def delegate(self) -> PairingDelegate:
@@ -93,7 +95,8 @@ class _Answers(PairingDelegate):
 
     async def get_number(self) -> int | None:
         passkey = self._agent.passkey
-        return passkey() if callable(passkey) else passkey
+        typed = passkey() if callable(passkey) else passkey
+        return await typed if isawaitable(typed) else typed
 
     async def compare_numbers(self, number: int, digits: int) -> bool:
         del digits

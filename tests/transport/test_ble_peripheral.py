@@ -313,6 +313,55 @@ async def test_a_failing_acceptor_costs_its_own_central_only() -> None:
         assert "ZeroDivisionError" in repr(reported[0]["exception"])
 
 
+async def refuse_to_advertise(listener: PeripheralListener, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the controller refuse to advertise from now on; the list counts the attempts."""
+    attempts: list[int] = []
+
+    async def refuse() -> None:
+        attempts.append(len(listener._pipes))
+        raise hci.HCI_Error(hci.HCI_COMMAND_DISALLOWED_ERROR)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(listener, "_start_advertising", refuse)
+    return attempts
+
+
+async def test_a_controller_that_cannot_advertise_while_connected_does_so_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench() as air:
+        listener = await air.listen()
+        adapter = await air.central()
+        client = client_of(adapter, await find(adapter))
+        with monkeypatch.context() as patch:
+            attempts = await refuse_to_advertise(listener, patch)
+            await client.connect()
+            await until(lambda: attempts)
+            assert attempts == [1]
+        await client.disconnect()
+        await find(adapter)
+
+
+async def test_a_controller_that_will_not_advertise_is_reported_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("telemetry.transport.ble_peripheral._RETRY_S", 0.02)
+    async with bench() as air:
+        reported: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["message"]))
+        listener = await air.listen()
+        adapter = await air.central()
+        client = client_of(adapter, await find(adapter))
+        await client.connect()
+        await until(lambda: listener._device.is_advertising)
+        await listener._device.stop_advertising()
+        with monkeypatch.context() as patch:
+            attempts = await refuse_to_advertise(listener, patch)
+            await client.disconnect()
+            await until(lambda: len(attempts) >= 3)
+        assert "cannot advertise" in reported[0]
+        await find(adapter)
+
+
 # --- pairing ---
 
 
@@ -358,6 +407,20 @@ async def test_nothing_but_information_before_pairing_and_everything_after(query
         # Known to each other: no pairing the next time, the first refusal makes the system encrypt.
         async with client_of(adapter, await find(adapter)) as client:
             await client.write_gatt_char(COMMAND_UUID, b"\xc0again", response=True)
+
+
+async def test_a_passkey_of_the_telemeters_own_is_shown_and_typed() -> None:
+    async with bench() as air:
+        listener = await air.listen("name=SIM-0001&pairing=passkey")
+
+        async def read_display() -> int:
+            await until(lambda: listener.shown)
+            return int(listener.shown or "")
+
+        adapter = await air.central(agent=PairingAgent(passkey=read_display))
+        async with client_of(adapter, await find(adapter)) as client:
+            await client.pair()
+            await client.write_gatt_char(COMMAND_UUID, b"\xc0known", response=True)
 
 
 async def test_pairing_weaker_than_asked_for_ends_the_link() -> None:
