@@ -15,6 +15,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --requir
 # Where the virtual pump is offered by `make run`: a pseudo-terminal, and this TCP port (0: any free one).
 PORT ?= 7410
 LISTEN ?= --listen pty: --listen tcp://127.0.0.1:$(PORT)
+# The suite's tests share nothing, so that `make test` runs them side by side. `make test WORKERS=0` runs them in turn.
+WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS)
 # Inputs per target of `make fuzz`.
 FUZZ_RUNS ?= 1000000
 # The locks are made from the public index, whatever pip is set up with on the machine that makes them, and name wheels
@@ -54,10 +57,10 @@ run: $(VENV)/.run-ready ## serve a virtual pump on a pseudo-terminal and a TCP p
 test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, on real BlueZ, on the built wheel
 	@mkdir -p build
 	$(BIN)/python -m tools.bluez.debian
-	$(BIN)/pytest --cov --cov-report=term --junitxml=build/junit.xml
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term --junitxml=build/junit.xml
 	$(BIN)/python tools/trace.py --brief --junit build/junit.xml --output build/trace.md
 	@$(MAKE) --no-print-directory test-bluez
-	tools/test_wheel.sh "$(BIN)/python"
+	tools/test_wheel.sh "$(BIN)/python" $(PARALLEL)
 
 .PHONY: test-bluez
 test-bluez: $(VENV)/.dev-ready ## our central on Debian's kernel and BlueZ in an emulated machine, about a minute; log in build/bluez
