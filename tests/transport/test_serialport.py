@@ -60,10 +60,12 @@ async def test_a_port_that_is_not_there_lists_those_that_are(monkeypatch: pytest
             self.device = device
 
     monkeypatch.setattr(list_ports, "comports", lambda: [Port("/dev/ttyUSB1"), Port("/dev/ttyACM0")])
-    with pytest.raises(LinkOpenError, match=r"no such port; is the cable plugged in\?; ports here: /dev/ttyACM0, /dev/ttyUSB1"):
+    told = r"no such port; is the cable plugged in\?; ports here: /dev/ttyACM0, /dev/ttyUSB1"
+    with pytest.raises(LinkOpenError, match=told):
         await open_serial("serial:///dev/ttyNOPE")
     monkeypatch.setattr(list_ports, "comports", list)
-    with pytest.raises(LinkOpenError, match=r"no such port; is the cable plugged in\?; this machine shows no serial ports"):
+    told = r"no such port; is the cable plugged in\?; this machine shows no serial ports"
+    with pytest.raises(LinkOpenError, match=told):
         await open_serial("serial:///dev/ttyNOPE")
 
 
@@ -75,7 +77,11 @@ async def test_what_is_no_serial_port_is_said_to_be_none(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EACCES, r"usermod -aG \w+ \$USER"), (errno.EBUSY, "fuser -v"), (errno.EIO, "unplug it and plug it in again")],
+    [
+        (errno.EACCES, r"usermod -aG \w+ \$USER"),
+        (errno.EBUSY, "fuser -v"),
+        (errno.EIO, "unplug it and plug it in again"),
+    ],
 )
 async def test_what_the_system_refuses_is_put_in_words(monkeypatch: pytest.MonkeyPatch, number: int, said: str) -> None:
     def refuse(*_args: object, **_kwargs: object) -> None:
