@@ -8,7 +8,6 @@ stands in ``failure`` from then on and goes to the loop's exception handler once
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import ipaddress
 import logging
 import re
@@ -33,7 +32,7 @@ from telemetry.transport.ble_gatt import (
 )
 from telemetry.transport.ble_service import CentralPipe, TelemeterService, TelemeterSettings
 from telemetry.transport.bumble_hci import OPEN_S, HciServer, open_hci
-from telemetry.transport.bumble_radio import BumbleRadio, radio_of
+from telemetry.transport.bumble_radio import BumbleRadio, radio_of, static_address
 from telemetry.transport.pipe import PipeListener
 
 if TYPE_CHECKING:
@@ -266,7 +265,7 @@ async def listen(url: TransportURL, accept: Acceptor, clock: Clock) -> Periphera
     if kind in ("tcp", "unix") and url.switch("server", default=False):
         return await _offer_to_caller(url, settings, accept)
     port = await open_hci(_spec(url, kind), str(url))
-    device = Device.with_hci(settings.name, _address_of(settings.name), port.source, port.sink)
+    device = Device.with_hci(settings.name, hci.Address(static_address(settings.name)), port.source, port.sink)
     listener = await offer(device, settings, accept, resources=(port,))
     port.when_lost(listener.adapter_gone)
     return listener
@@ -319,7 +318,7 @@ async def _offer_to_caller(url: TransportURL, settings: TelemeterSettings, accep
     except BaseException:
         await server.close()
         raise
-    device = Device.with_hci(settings.name, _address_of(settings.name), server, server)
+    device = Device.with_hci(settings.name, hci.Address(static_address(settings.name)), server, server)
     listener = await offer(device, settings, accept, resources=(server,))
     gone.append(listener.adapter_gone)
     return listener
@@ -391,11 +390,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _address_of(name: str) -> hci.Address:
-    """The static random address of a telemeter: always the same for a name, so that bonds last."""
-    digest = hashlib.sha256(name.encode()).digest()
-    # The two highest bits of a static random address are set (Core Specification, Vol 6, Part B, 1.3.2.1).
-    octets = bytes((digest[0] | 0xC0,)) + digest[1:6]
-    return hci.Address(":".join(f"{octet:02X}" for octet in octets))

@@ -7,6 +7,7 @@ A radio belongs to whoever made it; there is no table of radios, so two tests ca
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 
 COMPANION = "ble+radio:"
 """Under which name a clock knows its radio."""
-_FIRST_ADDRESS = 0xF0_00_00_00_00_01  # a static random address has its two highest bits set (Core, Vol 6, B, 1.3.2.1)
+
+
+def static_address(name: str) -> str:
+    """The static random address of whoever is called ``name``: always the same, so that bonds stay with their device.
+
+    The first six bytes of the name's SHA-256, the two highest bits set (Core Specification, Vol 6, Part B, 1.3.2.1).
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    return ":".join(f"{octet:02X}" for octet in bytes((digest[0] | 0xC0,)) + digest[1:6])
 
 
 class BumbleRadio:
@@ -35,14 +44,14 @@ class BumbleRadio:
 
     ``model`` says what the air does to what is sent, and may be replaced through ``link.model`` at any time. Needs a
     running event loop and the host's clock: bumble's controllers run on host timers. What runs over it is slower than
-    memory but has all of a Bluetooth LE stack: HCI, L2CAP, ATT, GATT, SMP.
+    memory but has all of a Bluetooth LE stack: HCI, L2CAP, ATT, GATT, SMP. An adapter's address follows from its name
+    (``static_address``): one that leaves and returns is the same device to those who bonded with it.
     """
 
     def __init__(self, model: LinkModel | None = None) -> None:
         self.link = RadioLink(model)
         self._adapters: dict[str, RadioController] = {}
         self._when_removed: dict[str, Callable[[], None]] = {}
-        self._count = 0
         self._served = AsyncExitStack()
         self._clocks: list[Clock] = []
 
@@ -65,12 +74,12 @@ class BumbleRadio:
     def device(self, name: str) -> Device:
         """Put one more adapter into the air and give the bumble ``Device`` on it, not powered on yet.
 
-        ``name`` is what ``move_out_of_range`` and the like call it; ``UsageError`` when it is taken.
+        ``name`` is what ``move_out_of_range`` and the like call it; ``UsageError`` when it, or its address, is taken.
         """
         controller = self._add(name)
         host = Host()
         host.controller = controller
-        address = Address(str(controller.public_address).split("/", maxsplit=1)[0])
+        address = Address(_text(controller))
         # Bonds are kept under the address that others see, the static one; bumble's own choice is the public one.
         config = DeviceConfiguration(identity_address_type=PairingConfig.AddressType.RANDOM)
         return Device(name=name, address=address, config=config, host=host)
@@ -147,9 +156,13 @@ class BumbleRadio:
     def _add(self, name: str, **ports: object) -> RadioController:
         if name in self._adapters:
             raise UsageError(f"adapter name: {name!r} is taken in this radio; remove that adapter or choose another")
-        text = f"{_FIRST_ADDRESS + self._count:012X}"
-        self._count += 1
-        address = ":".join(text[place : place + 2] for place in range(0, 12, 2))
+        address = static_address(name)
+        for other, adapter in self._adapters.items():
+            if _text(adapter) == address:
+                raise UsageError(
+                    f"adapter name: {name!r} and {other!r} of this radio have the same address, {address}, since "
+                    f"addresses follow from names; choose another name"
+                )
         controller = self._adapters[name] = RadioController(name, self.link, address, **ports)
         return controller
 
@@ -158,6 +171,10 @@ class BumbleRadio:
             known = ", ".join(self._adapters) or "none"
             raise UsageError(f"adapter name: no adapter of this radio is called {name!r}; there are: {known}")
         return self._adapters[name]
+
+
+def _text(controller: RadioController) -> str:
+    return str(controller.public_address).split("/", maxsplit=1)[0]
 
 
 def radio_of(clock: Clock) -> BumbleRadio:

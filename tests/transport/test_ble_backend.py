@@ -21,6 +21,7 @@ from bumble.core import UUID, AdvertisingData
 
 from telemetry.transport.ble_gatt import SERVICE_UUID
 from telemetry.transport.bleak_bumble import BumbleAdapter, PairingAgent
+from telemetry.transport.bumble_radio import static_address
 from tests.support.ble import Bench, bench, until
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ async def test_a_scan_tells_all_that_is_advertised() -> None:
         found = await BleakScanner.discover(0.2, return_adv=True, backend=adapter.scanner)
         ((device, data),) = found.values()
         assert device.name == data.local_name == "Strap"
-        assert device.address == "F0:00:00:00:00:01"
+        assert device.address == static_address("Strap")
         assert data.service_uuids == [HEART_RATE]
         assert data.manufacturer_data == {CUSTOM: b"maker"}
         assert data.service_data == {HEART_RATE: b"data", VENDOR: b""}
@@ -240,7 +241,7 @@ async def test_only_the_services_asked_for() -> None:
 async def test_connecting_by_address_looks_for_it_first() -> None:
     async with bench() as air:
         _, adapter = await strapped(air)
-        async with BleakClient("f0:00:00:00:00:01", timeout=5, backend=adapter.client) as client:
+        async with BleakClient(static_address("Strap").lower(), timeout=5, backend=adapter.client) as client:
             assert await client.read_gatt_char(MEASUREMENT) == b"\x00\x48"
 
 
