@@ -15,7 +15,7 @@ from telemetry.programmer.connection import PumpConnection
 from telemetry.programmer.inspection import Inspector
 from telemetry.programmer.journal import FileJournalStore, JournalStore, MemoryJournalStore
 from telemetry.protocol.credentials import Credential, test_credential
-from telemetry.transport.registry import open_transport
+from telemetry.transport.registry import check_backend, open_transport
 from telemetry.transport.url import parse_url
 from telemetry.transport.wrappers import Fault
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from telemetry.clock import Clock
     from telemetry.transport.base import Receiver, Transport
+    from telemetry.transport.ble_scan import BleBackend
     from telemetry.transport.faults import FaultPlan
 
 _IN_PROCESS_SCHEME = "sim"
@@ -71,6 +72,7 @@ def connect(  # noqa: PLR0913 - every one has a default
     role: Role | str = Role.CLINICIAN,
     journal: JournalStore | str | Path | None = None,
     faults: FaultPlan | None = None,
+    backend: BleBackend | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
     arm: bool = False,
 ) -> Connecting:
@@ -79,7 +81,8 @@ def connect(  # noqa: PLR0913 - every one has a default
     Nothing is opened before the first call. Without ``credentials`` the published test credential is used, which
     opens test devices only; ``arm=True`` with credentials of your own is for hardware. ``journal`` is a folder or a
     store; the default lies under the XDG state folder, and in memory for a pump that lives in this process.
-    ``faults`` damages what the link carries, by message name where a rule says so.
+    ``faults`` damages what the link carries, by message name where a rule says so. ``backend`` is what has bleak's
+    backend classes for this connection alone, such as a ``BumbleAdapter``; for ``ble:`` URLs only.
     Raises ``UsageError`` for a wrong URL, role or combination.
     """
     if (url is None) == (pump is None):
@@ -99,11 +102,13 @@ def connect(  # noqa: PLR0913 - every one has a default
     if pump is not None:
         if clock is not None and clock is not pump.clock:
             raise UsageError("clock: a pump in this process brings its own; leave clock= out")
+        check_backend(None, backend)
         clock = pump.clock
         opener = _opener_of_pump(pump, clock, inspector, faults)
         store: JournalStore = _JOURNALS_OF_PUMPS.setdefault(pump, MemoryJournalStore())
     else:
         parsed = parse_url(url or "")
+        check_backend(parsed, backend)
         in_process = parsed.scheme == _IN_PROCESS_SCHEME
         if clock is None:
             clock = ManualClock() if in_process else SystemClock()
@@ -119,6 +124,7 @@ def connect(  # noqa: PLR0913 - every one has a default
                 classifier=inspector.classify,
                 annotate=inspector.annotate,
                 faults=faults,
+                backend=backend,
             )
 
         store = MemoryJournalStore() if in_process else FileJournalStore()

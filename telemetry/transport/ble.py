@@ -31,7 +31,16 @@ from telemetry.transport.ble_gatt import (
     decode_information,
     service_version_of,
 )
-from telemetry.transport.ble_scan import Backend, Scan, Sighting, backend_in_use, ranked, scan, use_backend
+from telemetry.transport.ble_scan import (
+    Backend,
+    BleBackend,
+    Scan,
+    Sighting,
+    backend_in_use,
+    ranked,
+    scan,
+    use_backend,
+)
 from telemetry.transport.ble_segments import LONGEST_FRAME, BadSegment, Reassembler, Segmenter, SegmentFault
 from telemetry.transport.pipe import FLUSH_S, Pipe
 
@@ -64,7 +73,9 @@ _SEEN_LISTED = 8
 _ADDRESS = re.compile(r"([0-9A-F]{2}:){5}[0-9A-F]{2}|[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 _PARAMETERS = ("name", "timeout_ms", "mtu", "pair", "adapter")
 _EXAMPLES = "ble://AA:BB:CC:DD:EE:FF or ble://?name=SIM-0001"
-_PAIRING = (BleReason.PAIRING_NEEDED, BleReason.PAIRING_REFUSED)
+_PAIRING = (BleReason.PAIRING_NEEDED, BleReason.PAIRING_REFUSED, BleReason.STALE_BOND)
+_ENCRYPTING = ("pairing", "subscribing")
+"""Steps of the opening in which the system may have to encrypt with the bond that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +116,22 @@ def _wanted(url: TransportURL) -> _Wanted:
     )
 
 
-async def connect(url: TransportURL, receiver: Receiver, clock: Clock) -> Transport:
+async def connect(
+    url: TransportURL, receiver: Receiver, clock: Clock, *, backend: BleBackend | None = None
+) -> Transport:
     """Open ``ble://ADDRESS`` or ``ble://?name=NAME``; everything or nothing. Datagrams of at most 256 bytes.
 
     Parameters: ``timeout_ms`` (10000, with ``pair`` 60000; host time for the whole opening), ``mtu`` (517; the
     segments' limit in bytes of ATT MTU, under what is negotiated), ``pair`` (no), ``adapter`` (BlueZ's ``hci0``).
+    ``backend`` is this link's own, instead of the process's.
     Raises ``UsageError`` for a bad parameter and ``BleOpenError``, a ``LinkOpenError`` with ``reason`` and the cure.
     """
     del clock  # the radio runs on the host's time, whatever clock the conversation over it runs on
     wanted = _wanted(url)
+    backend = backend or backend_in_use()
     deadline_s = asyncio.get_running_loop().time() + wanted.timeout_ms / 1000
-    device = await _find(wanted, deadline_s)
-    pipe = BlePipe(wanted, device)
+    device = await _find(wanted, deadline_s, backend)
+    pipe = BlePipe(wanted, device, backend)
     try:
         await pipe.establish(deadline_s)
     except BaseException:
@@ -126,7 +141,7 @@ async def connect(url: TransportURL, receiver: Receiver, clock: Clock) -> Transp
     return pipe
 
 
-async def _find(wanted: _Wanted, deadline_s: float) -> BLEDevice:
+async def _find(wanted: _Wanted, deadline_s: float, backend: BleBackend) -> BLEDevice:
     loop = asyncio.get_running_loop()
     found: asyncio.Future[tuple[Sighting, BLEDevice]] = loop.create_future()
 
@@ -134,7 +149,7 @@ async def _find(wanted: _Wanted, deadline_s: float) -> BLEDevice:
         if wanted.fits(sighting) and not found.done():
             found.set_result((sighting, device))
 
-    async with Scan(wanted.url.text, look, adapter=wanted.adapter) as under_way:
+    async with Scan(wanted.url.text, look, adapter=wanted.adapter, backend=backend) as under_way:
         await asyncio.wait({found}, timeout=max(deadline_s - loop.time(), 0))
     if not found.done():
         raise _not_found(wanted, under_way.sightings)
@@ -169,6 +184,15 @@ def _other_version(wanted: _Wanted, version: int | None) -> BleOpenError:
     )
 
 
+def _bonded(device: BLEDevice) -> bool:
+    """Whether BlueZ has a bond with a device; it says so to bleak with every device that it shows.
+
+    It is asked since BlueZ does not say that a bond is refused: the kernel hangs up, as if range were lost.
+    """
+    details = device.details
+    return isinstance(details, dict) and bool(details.get("props", {}).get("Paired"))
+
+
 class BlePipe(Pipe):
     """One link to a telemeter; made by ``connect``.
 
@@ -177,12 +201,13 @@ class BlePipe(Pipe):
     telemeter says *busy* nothing is written; more than ``QUEUE_FRAMES`` waiting end the link.
     """
 
-    def __init__(self, wanted: _Wanted, device: BLEDevice) -> None:
+    def __init__(self, wanted: _Wanted, device: BLEDevice, backend: BleBackend) -> None:
         super().__init__(TransportInfo(wanted.url.text, datagrams=True, mtu=LONGEST_FRAME))
         self.information: TelemeterInformation | None = None
         """What the telemeter said of itself."""
         self._wanted = wanted
         self._device = device
+        self._backend = backend
         self._client: BleakClient | None = None
         self._command: BleakGATTCharacteristic | None = None
         self._gone_early: asyncio.Future[None] = self._loop.create_future()
@@ -223,7 +248,7 @@ class BlePipe(Pipe):
             self._device,
             self._disconnected,
             timeout=max(deadline_s - self._loop.time(), 0.001),
-            backend=backend_in_use().client,
+            backend=self._backend.client,
             **options,
         )
         await self._step("connecting", client.connect(), deadline_s)
@@ -282,6 +307,8 @@ class BlePipe(Pipe):
                 reason = BleReason.VANISHED
             elif reason is BleReason.FAILED:
                 reason = failing
+            if what in _ENCRYPTING and reason in (BleReason.VANISHED, BleReason.TIMEOUT) and _bonded(self._device):
+                reason = BleReason.STALE_BOND
             raise BleOpenError(reason, f"{self.info.url}: {what} failed: {words_for(error)}") from error
 
     def _characteristics(self, services: BleakGATTServiceCollection) -> list[BleakGATTCharacteristic]:
@@ -416,4 +443,4 @@ class BlePipe(Pipe):
             self._released()
 
 
-__all__ = ["Backend", "BlePipe", "Sighting", "connect", "scan", "use_backend"]
+__all__ = ["Backend", "BleBackend", "BlePipe", "Sighting", "connect", "scan", "use_backend"]

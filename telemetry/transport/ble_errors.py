@@ -35,6 +35,7 @@ class BleReason(StrEnum):
     NOTIFICATIONS_REFUSED = "notifications_refused"
     PAIRING_NEEDED = "pairing_needed"
     PAIRING_REFUSED = "pairing_refused"
+    STALE_BOND = "stale_bond"
     NOT_TAKING = "not_taking"
     FAILED = "failed"
 
@@ -59,6 +60,8 @@ CURES = {
     BleReason.PAIRING_NEEDED: "add pair=yes to the URL and confirm at the telemeter, or pair in the system's settings",
     BleReason.PAIRING_REFUSED: "remove the telemeter from the system's list of devices, run a pairing agent "
     "(bluetoothctl agent on) where it asks for a number, and pair again",
+    BleReason.STALE_BOND: "the telemeter has forgotten this host, or another has its address: remove the device from "
+    "the system's Bluetooth list (bluetoothctl remove ADDRESS), then pair again (pair=yes)",
     BleReason.NOT_TAKING: "bring it closer; if that does not help, switch it off and on",
     BleReason.FAILED: "repeat; if it stays, switch Bluetooth off and on",
 }
@@ -110,12 +113,16 @@ _ATT_UNPAIRED = (0x05, 0x08, 0x0C, 0x0F)
 
 
 def reason_of(error: BaseException) -> BleReason:  # noqa: PLR0911 - one return a kind of error
-    """Which reason an exception out of bleak, its backends or the system below them stands for; total."""
+    """Which reason an exception out of bleak, its backends or the system below them stands for; total.
+
+    An error whose ``reason`` is one of ours keeps it: so does a backend say what bleak has no name for.
+    """
     from bleak import exc  # noqa: PLC0415 - nobody pays for bleak before Bluetooth is used
 
+    own = getattr(error, "reason", None)
+    if isinstance(own, BleReason):
+        return own
     match error:
-        case BleOpenError() | BleClosedError():
-            return error.reason
         case exc.BleakBluetoothNotAvailableError():
             return _UNAVAILABLE.get(error.reason.name, BleReason.NO_ADAPTER)
         case exc.BleakGATTProtocolError():

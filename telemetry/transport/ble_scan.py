@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from telemetry.transport.ble_errors import BleOpenError, BleReason, reason_of, within, words_for
 from telemetry.transport.ble_gatt import is_simulated, service_version_of
@@ -37,6 +37,20 @@ class Sighting:
     rssi_dbm: int
     service_version: int | None
     simulated: bool
+
+
+class BleBackend(Protocol):
+    """Whatever has bleak's two backend classes: a ``Backend``, a ``BumbleAdapter``."""
+
+    @property
+    def client(self) -> type[BaseBleakClient] | None:
+        """The class of clients; None for the system's own."""
+        ...
+
+    @property
+    def scanner(self) -> type[BaseBleakScanner] | None:
+        """The class of scanners; None for the system's own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +111,23 @@ class Scan:
     """A scan that is under way inside its ``async with``: ``sightings`` grows, ``on_sighting`` is called with each.
 
     ``on_sighting`` also gets bleak's own device, for connecting to it. ``adapter`` is BlueZ's name (``hci1``), None for
-    the first. Entering raises ``BleOpenError`` when there is no Bluetooth; leaving is bounded and raises nothing.
+    the first; ``backend`` None for the process's. Entering raises ``BleOpenError`` when there is no Bluetooth; leaving
+    is bounded and raises nothing.
     """
 
     def __init__(
-        self, what: str, on_sighting: Callable[[Sighting, BLEDevice], None], *, adapter: str | None = None
+        self,
+        what: str,
+        on_sighting: Callable[[Sighting, BLEDevice], None],
+        *,
+        adapter: str | None = None,
+        backend: BleBackend | None = None,
     ) -> None:
         self.sightings: dict[str, Sighting] = {}
         self._what = what
         self._on_sighting = on_sighting
         self._adapter = adapter
+        self._backend = backend or backend_in_use()
         self._scanner: BleakScanner | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,7 +137,7 @@ class Scan:
             raise no_bleak(self._what, error) from error
         options: dict[str, Any] = {} if self._adapter is None else {"bluez": {"adapter": self._adapter}}
         try:
-            scanner = bleak.BleakScanner(self._seen, backend=backend_in_use().scanner, **options)
+            scanner = bleak.BleakScanner(self._seen, backend=self._backend.scanner, **options)
             self._scanner = scanner
             await within(_START_S, scanner.start())
         except Exception as error:
@@ -155,18 +176,23 @@ class Scan:
 
 
 async def scan(
-    seconds: float, *, on_sighting: Callable[[Sighting], None] | None = None, adapter: str | None = None
+    seconds: float,
+    *,
+    on_sighting: Callable[[Sighting], None] | None = None,
+    adapter: str | None = None,
+    backend: BleBackend | None = None,
 ) -> list[Sighting]:
     """Listen for ``seconds`` (host time) and give every device seen, telemeters first, the nearest first.
 
-    ``on_sighting`` is called with each advertisement. Raises ``BleOpenError`` with the cure when there is no Bluetooth.
+    ``on_sighting`` is called with each advertisement; ``backend`` is this scan's own, None the process's. Raises
+    ``BleOpenError`` with the cure when there is no Bluetooth.
     """
 
     def tell(sighting: Sighting, _device: BLEDevice) -> None:
         if on_sighting is not None:
             on_sighting(sighting)
 
-    async with Scan("scan", tell, adapter=adapter) as under_way:
+    async with Scan("scan", tell, adapter=adapter, backend=backend) as under_way:
         await asyncio.sleep(seconds)
     return ranked(under_way.sightings.values())
 

@@ -18,6 +18,7 @@ from bumble import att, gatt, hci
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import Connection, Peer
 
+from telemetry.transport.ble_errors import BleReason
 from telemetry.transport.ble_gatt import MAX_MTU, MIN_MTU
 
 if TYPE_CHECKING:
@@ -29,12 +30,29 @@ if TYPE_CHECKING:
 
 CLEAN_UP_S = 2.0
 """How long giving a connection up may take, in host seconds."""
+ENCRYPT_S = 5.0
+"""Longest wait for encryption with a bond: some connection events, each tens of milliseconds as a rule."""
 _IN_FLIGHT = 64
 """Packets on their way to the controller above which a write without response waits, as an operating system's does."""
 _UNPAIRED: frozenset[int] = frozenset({0x05, 0x0F})
 """ATT errors that a link encrypted with the bond may not give: insufficient authentication, or encryption."""
 
+_KEY_REFUSED: frozenset[int] = frozenset(
+    {
+        hci.HCI_ErrorCode.AUTHENTICATION_FAILURE_ERROR,
+        hci.HCI_ErrorCode.PIN_OR_KEY_MISSING_ERROR,
+        hci.HCI_ErrorCode.CONNECTION_TERMINATED_DUE_TO_MIC_FAILURE_ERROR,
+    }
+)
+"""How a device without the key, or with another one, answers or ends the connection."""
+
 _Result = TypeVar("_Result")
+
+
+class StaleBondError(BleakError):
+    """The device does not know the key of the bond that this adapter has for its address; ``unpair`` forgets it."""
+
+    reason = BleReason.STALE_BOND
 
 
 class BumbleClient(BaseBleakClient):
@@ -56,6 +74,7 @@ class BumbleClient(BaseBleakClient):
         self._wanted = services
         self._connection: Connection | None = None
         self._gone: asyncio.Future[None] | None = None
+        self._ended_by = 0
         self._subscribers: dict[int, Callable[[bytes], None]] = {}
 
     @property
@@ -89,6 +108,7 @@ class BumbleClient(BaseBleakClient):
             raise BleakError(f"could not connect to {self.address}: {error!r}") from error
         self._connection = connection
         self._gone = loop.create_future()
+        self._ended_by = 0
         connection.on(connection.EVENT_DISCONNECTION, partial(self._disconnected, connection))
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -107,10 +127,10 @@ class BumbleClient(BaseBleakClient):
         connection = self._connected()
         if connection.is_encrypted:
             return
-        bonded = await self._bonded(connection)
-        await self._request(
-            "encryption" if bonded else "pairing", connection.encrypt() if bonded else connection.pair()
-        )
+        if await self._bonded(connection):
+            await self._encrypt(connection)
+        else:
+            await self._request("pairing", connection.pair())
 
     async def unpair(self) -> None:
         """Forget the bond, and disconnect, as bleak's backends do."""
@@ -237,10 +257,11 @@ class BumbleClient(BaseBleakClient):
             raise BleakError("Not connected")
         return self._connection
 
-    def _disconnected(self, connection: Connection, _reason: int) -> None:
+    def _disconnected(self, connection: Connection, reason: int) -> None:
         if self._connection is not connection:
             return
         self._connection = None
+        self._ended_by = reason
         self.services = None
         self._subscribers.clear()
         self.radio.connected.pop(self.address, None)
@@ -268,8 +289,24 @@ class BumbleClient(BaseBleakClient):
             connection = self._connected()
             if error.code not in _UNPAIRED or connection.is_encrypted or not await self._bonded(connection):
                 raise
-        await self._request("encryption", connection.encrypt())
+        await self._encrypt(connection)
         return await self._request(what, request())
+
+    async def _encrypt(self, connection: Connection) -> None:
+        """Encrypt with the bond there is; ``StaleBondError`` when the device has no part in it."""
+        limit_s = min(ENCRYPT_S, self._timeout / 2)  # before the caller's own deadline, which could not say why
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._request("encryption", connection.encrypt())
+        except (BleakError, TimeoutError) as error:
+            refused = getattr(error.__cause__, "error_code", self._ended_by)
+            if refused not in _KEY_REFUSED and not isinstance(error, TimeoutError):
+                raise
+            how = f"no answer within {limit_s:.1f} s" if isinstance(error, TimeoutError) else _words(refused)
+            raise StaleBondError(
+                f"encryption: {self.address} does not take the key it is bonded with ({how}); "
+                f"unpair it, then pair again"
+            ) from error
 
     async def _request(self, what: str, request: Coroutine[Any, Any, _Result]) -> _Result:
         """Await an answer of the device, its disappearance or the time-out, whichever comes first."""
@@ -318,6 +355,10 @@ class BumbleClient(BaseBleakClient):
 def uuid_text(value: UUID) -> str:
     """Write a UUID as bleak does: 128 bits, lower case, with dashes."""
     return str(uuid.UUID(bytes=bytes(value.to_bytes(force_128=True))[::-1]))
+
+
+def _words(code: int) -> str:
+    return hci.HCI_ErrorCode(code).name.removesuffix("_ERROR").lower().replace("_", " ")
 
 
 def _properties(properties: gatt.Characteristic.Properties) -> list[str]:

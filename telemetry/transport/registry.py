@@ -8,6 +8,7 @@ Vendor libraries load when their scheme is used, never before. Third parties reg
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,7 @@ from telemetry.transport.wrappers import Annotate, Chunk, Cutter, Fault, Mtu, Re
 
 if TYPE_CHECKING:
     from telemetry.clock import Clock
+    from telemetry.transport.ble_scan import BleBackend
 
 Connector = Callable[[TransportURL, Receiver, "Clock"], Awaitable[Transport]]
 Binder = Callable[[TransportURL, Acceptor, "Clock"], Awaitable[Listener]]
@@ -50,6 +52,8 @@ _LATER = {
 WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
 _CUTS_FRAMES = frozenset({"ble"})
 """Schemes that cut frames into segments themselves: there ``mtu`` is the segments' limit, and no wrapper's."""
+_BACKEND_SCHEME = "ble"
+_MISSING = object()
 _LARGEST_SEED = (1 << 59) - 1
 _SIZES = {"chunk": (1, 65_536), "mtu": (1, 65_536), "baud": (50, 4_000_000)}
 """Wrapper parameters that are one number: bytes, and the baud rates that terminals know."""
@@ -118,6 +122,21 @@ def _binder(module: str, url: TransportURL) -> Binder:
         ) from error
 
 
+def check_backend(url: TransportURL | None, backend: object) -> None:
+    """Raise ``UsageError`` for a ``backend`` without bleak's classes, and for any if the URL is no Bluetooth link's."""
+    if backend is None:
+        return
+    if url is None or url.scheme != _BACKEND_SCHEME:
+        what = "a pump in this process" if url is None else url
+        raise UsageError(f"backend: {what} is no Bluetooth link; leave backend= out, or give a {_BACKEND_SCHEME}: URL")
+    for part in ("client", "scanner"):
+        if not isinstance(getattr(backend, part, _MISSING), type | None):
+            raise UsageError(
+                f"backend: {backend!r} has no class {part!r} for bleak; give a BumbleAdapter, or "
+                f"telemetry.transport.ble.Backend(client=…, scanner=…)"
+            )
+
+
 async def open_transport(
     url: TransportURL | str,
     receiver: Receiver,
@@ -127,18 +146,22 @@ async def open_transport(
     annotate: Annotate | None = None,
     cutter: Callable[[], Cutter] = ZeroCutter,
     faults: FaultPlan | None = None,
+    backend: BleBackend | None = None,
 ) -> Transport:
     """Open a link; everything or nothing. ``receiver`` gets what it brings, from the next turn of the loop on.
 
     Wrappers are taken from the query, the first named next to the caller: ``record=FILE``, ``fault=RULES`` with
     ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``, ``baud=RATE``. ``faults`` puts a plan of the caller's own next to
     the wire. ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures,
-    ``cutter`` divides streams into frames for both.
+    ``cutter`` divides streams into frames for both. ``backend`` has bleak's classes for this Bluetooth link alone.
 
     Raises ``UnknownScheme``, ``UsageError`` (URL, parameter, combination) or ``LinkOpenError``.
     """
     url = parse_url(url) if isinstance(url, str) else url
     connect = _connector(url)
+    check_backend(url, backend)
+    if backend is not None:
+        connect = cast("Connector", partial(cast("Callable[..., Awaitable[Transport]]", connect), backend=backend))
     with_wrappers = _Wrapping(url, clock, classifier, annotate, cutter, simulated=True if url.scheme == "sim" else None)
     layers = with_wrappers.layers(owns=True)
     if faults is not None:

@@ -54,6 +54,8 @@ class Telemeter:
     client: FakeClient | None = None
     writes: list[tuple[bytes, bool]] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    paired: bool = False
+    """What BlueZ says of it."""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     """Lets go of what is stubborn."""
     stepped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,7 +122,7 @@ class FakeClient(BaseBleakClient):
             timeout=options["timeout"],
         )
         assert not isinstance(address_or_ble_device, str)
-        self.telemeter: Telemeter = address_or_ble_device.details
+        self.telemeter: Telemeter = address_or_ble_device.details["telemeter"]
         self.options = options
         self.notified: dict[str, NotifyCallback] = {}
         self.up = False
@@ -231,9 +233,8 @@ class FakeScanner(BaseBleakScanner):
         if telemeter.advertises and telemeter.version is not None:
             uuids.append(telemeter_uuid(Attribute.SERVICE, telemeter.version))
         advertised = AdvertisementData(telemeter.name, {}, {}, uuids, None, -50, ())
-        device = self.create_or_update_device(
-            telemeter.address, telemeter.address, telemeter.name, telemeter, advertised
-        )
+        details = {"telemeter": telemeter, "props": {"Paired": telemeter.paired}}
+        device = self.create_or_update_device(telemeter.address, telemeter.address, telemeter.name, details, advertised)
         self.call_detection_callbacks(device, advertised)
 
 

@@ -329,6 +329,28 @@ async def test_every_step_of_the_opening_may_fail(
     assert telemeter.steps[-1] == "disconnect"
 
 
+@pytest.mark.parametrize(
+    ("step", "does", "reason"),
+    [
+        ("pair", VANISH, BleReason.STALE_BOND),
+        ("notify status", VANISH, BleReason.STALE_BOND),
+        ("notify reply", HANG, BleReason.STALE_BOND),
+        ("read", VANISH, BleReason.VANISHED),
+        ("connect", HANG, BleReason.TIMEOUT),
+        ("notify reply", exc.BleakError("no"), BleReason.NOTIFICATIONS_REFUSED),
+    ],
+)
+async def test_a_device_bonded_in_bluez_that_goes_when_the_bond_is_needed_has_forgotten_it(
+    telemeter: Telemeter, step: str, does: BaseException | str, reason: BleReason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ble_errors, "GRACE_S", 0.02)
+    telemeter.paired = True
+    telemeter.script[step] = does
+    error = await refused(f"{BY_NAME}&timeout_ms=200&pair=yes")
+    assert error.reason is reason
+    assert ("bluetoothctl remove" in error.cure) == (reason is BleReason.STALE_BOND)
+
+
 async def test_pairing_happens_only_where_asked(telemeter: Telemeter) -> None:
     transport, _ = await opened()
     await transport.close()
