@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,13 +21,13 @@ from telemetry.transport.registry import listen, open_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from telemetry.clock import Clock
     from telemetry.errors import LinkClosedError
     from telemetry.transport.base import Listener, Receiver, Transport
     from telemetry.transport.bumble_radio import BumbleRadio
     from telemetry.transport.url import TransportURL
+    from tests.support.bluez_application import Application
 
 PATIENCE_S = 15
 
@@ -100,6 +102,14 @@ BLE_517 = Kind(
     client_url="ble://?name=SIM-0001&mtu=517",
     wrappers=("plain", "fault"),
 )
+BLE_BLUEZOO = Kind(
+    "ble-bluezoo",
+    _BLE | Quirk.ONE_CLIENT,  # the stand-in shows a device to one scan only, unless it is made to forget it
+    real=True,
+    client_url="ble://?name=SIM-0001&adapter=hci0",
+    wrappers=("plain",),
+)
+"""Stock bleak, its D-Bus code and all, against a stand-in for BlueZ that has the telemeter as an application."""
 
 # {} is replaced by a path of this side's own. A rule of probability 0 touches every frame and changes none.
 WRAPPERS = {
@@ -187,6 +197,7 @@ class Rig:
     opened: list[Transport] = field(default_factory=list)
     surroundings: AsyncExitStack = field(default_factory=AsyncExitStack)
     radio: BumbleRadio | None = None
+    application: Application | None = None
 
     async def start(self) -> None:
         self.clock: Clock = SystemClock() if self.kind.real else ManualClock()
@@ -195,7 +206,10 @@ class Rig:
             self.monkeypatch.setattr(serialport, "_POLL_S", 0.002)
         if self.kind.listen_url.startswith("ble+radio:"):
             await self._surround_with_radio()
-        if self.kind.real:
+        if self.kind is BLE_BLUEZOO:
+            self.listener = await self._surround_with_bluez()
+            self.url = self.kind.client_url
+        elif self.kind.real:
             self.listener = await listen(
                 self._with_query(self.kind.listen_url, "served"), self._accept, clock=self.clock
             )
@@ -231,6 +245,8 @@ class Rig:
         receiver = receiver or RecordingReceiver()
         if self.radio is not None:
             await self._use_next_central(self.radio)
+        if self.application is not None and self.opened:
+            await self.application.reappear()
         url = self._with_query(self.url, f"client{len(self.opened)}")
         transport = await open_transport(url, receiver, clock=self.clock)
         self.receivers.append(receiver)
@@ -265,6 +281,17 @@ class Rig:
 
         self.radio = await self.surroundings.enter_async_context(BumbleRadio())
         self.radio.join(self.clock)
+
+    async def _surround_with_bluez(self) -> Listener:
+        from tests.support.bluez_application import Application
+        from tests.support.bluezoo import bluezoo
+
+        # In a folder of its own: pytest's are too deep for the name of a socket.
+        place = self.surroundings.enter_context(tempfile.TemporaryDirectory(prefix="bluezoo-"))
+        address = await self.surroundings.enter_async_context(bluezoo(Path(place)))
+        self.monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        self.application = await Application(address, self._accept).__aenter__()
+        return self.application
 
     async def _use_next_central(self, radio: BumbleRadio) -> None:
         """Give the next client an adapter of its own: between two adapters there is one connection at most."""

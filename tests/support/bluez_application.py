@@ -16,13 +16,15 @@ from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
 from telemetry.errors import LinkClosedError, PeerError
 from telemetry.transport import ble_gatt
-from telemetry.transport.base import Transport, TransportInfo
+from telemetry.transport.base import Listener, TransportInfo
 from telemetry.transport.ble_segments import LONGEST_FRAME, Reassembler, Segmenter
+from telemetry.transport.pipe import Pipe
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
-    from telemetry.transport.base import Acceptor, Receiver
+    from telemetry.transport.base import Acceptor
 
 Strings = Annotated[list[str], DBusSignature("as")]
 Nothing = Annotated[None, DBusSignature("")]  # dbus-fast cannot read a plain None where annotations are text
@@ -146,34 +148,45 @@ class _Advertisement(ServiceInterface):
         """Be told that the advertisement is over."""
 
 
-class _Link(Transport):
-    """One central's connection, a datagram link for the station."""
+class _Link(Pipe):
+    """One central's connection, a datagram link for whoever the application is offered for."""
 
     def __init__(self, application: Application) -> None:
-        self.info = TransportInfo(f"bluez:{application.adapter}", datagrams=True, mtu=LONGEST_FRAME)
-        self.receiver: Receiver | None = None
+        super().__init__(TransportInfo(f"bluez:{application.adapter}", datagrams=True, mtu=LONGEST_FRAME))
         self._application = application
-        self._open = True
+        self._connected = True
+        self._leaving: asyncio.Task[None] | None = None
 
     def write(self, data: bytes) -> None:
-        if not self._open:
-            raise LinkClosedError(f"{self.info.url}: the central is gone")
+        if self._closing:
+            raise self._gone()
         self._application.send(data)
 
-    async def close(self) -> None:
-        if self._open:
+    def received(self, frame: bytes) -> None:
+        """The central wrote a frame."""
+        self._deliver(frame)
+
+    def disconnected(self) -> None:
+        """The central is gone."""
+        self._connected = False
+        self._lose(LinkClosedError(f"{self.info.url}: the central closed the connection"))
+
+    def _release(self) -> None:
+        if self._connected:
+            self._leaving = self._loop.create_task(self._leave(), name=f"disconnect {self.info.url}")
+        else:
+            self._released()
+
+    async def _leave(self) -> None:
+        try:
             await self._application.drop()
-            self.lost(None)
-
-    def lost(self, reason: LinkClosedError | None) -> None:
-        """End it and tell the receiver, once."""
-        if self._open:
-            self._open = False
-            if self.receiver is not None:
-                self.receiver.connection_lost(reason)
+        except (PeerError, LinkClosedError, EOFError):
+            pass  # the service is gone, and every connection with it
+        finally:
+            self._released()
 
 
-class Application:
+class Application(Listener):
     """Our service on one adapter of the BlueZ at ``address`` (a D-Bus address); ``mtu`` in bytes for notifications.
 
     ``accept`` is called with a link when a central subscribes to replies. ``writes`` keeps every value written to the
@@ -190,6 +203,7 @@ class Application:
         mtu: int = ble_gatt.MAX_MTU,
         version: int = ble_gatt.SERVICE_VERSION,
     ) -> None:
+        self.url = f"bluez:{adapter}"
         self.adapter = adapter
         self.writes: list[bytes] = []
         self._accept = accept
@@ -228,12 +242,16 @@ class Application:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up on who is connected, and leave the bus; idempotent."""
         bus = self._bus
         if bus is None:
             return
-        self._bus = None
         if self._link is not None:
-            self._link.lost(None)
+            await self._link.close()
+        self._bus = None
         if bus.connected:
             bus.disconnect()
         with contextlib.suppress(EOFError):  # how dbus-fast says that the other side closed first
@@ -258,7 +276,9 @@ class Application:
 
         It announces a device to one scan only, since its signal strength never changes, and cannot export the
         services of one twice; so every adapter forgets it, and the service comes back with handles of its own.
+        Whoever is still connected is not any more.
         """
+        self._disconnected()
         for path, _ in await self._devices():
             await self._bluez(path.rpartition("/")[0], "org.bluez.Adapter1", "RemoveDevice", "o", path)
         await self._bluez(self.adapter, "org.bluez.GattManager1", "UnregisterApplication", "o", ROOT)
@@ -278,8 +298,8 @@ class Application:
     def _subscribed(self) -> None:
         if self._link is None:
             self._segmenter, self._reassembler = Segmenter(self._mtu), Reassembler()
-            self._link = _Link(self)
-            self._link.receiver = self._accept(self._link)
+            link = self._link = _Link(self)
+            link.start(self._accept(link))
 
     def _status_subscribed(self) -> None:
         self._status.notify(bytes((ble_gatt.LinkStatus.READY,)))
@@ -288,8 +308,8 @@ class Application:
         self.writes.append(value)
         link = self._link
         for item in self._reassembler.feed(value):
-            if isinstance(item, bytes) and link is not None and link.receiver is not None:
-                link.receiver.data_received(item)
+            if isinstance(item, bytes) and link is not None:
+                link.received(item)
 
     def _message(self, message: Message) -> None:
         if (
@@ -298,11 +318,14 @@ class Application:
             and (message.path or "").startswith(f"{self.adapter}/dev_")
             and message.body[0] == "org.bluez.Device1"
             and message.body[1].get("Connected") == Variant("b", False)
-            and self._link is not None
         ):
-            link, self._link = self._link, None
-            self._reply.notifying = self._status.notifying = False
-            link.lost(LinkClosedError(f"{link.info.url}: the central disconnected"))
+            self._disconnected()
+
+    def _disconnected(self) -> None:
+        link, self._link = self._link, None
+        self._reply.notifying = self._status.notifying = False
+        if link is not None:
+            link.disconnected()
 
     async def _bluez(self, path: str, interface: str, member: str, signature: str, *body: object) -> list[Any]:
         return await self._call("org.bluez", path, interface, member, signature, *body)
