@@ -22,7 +22,7 @@ for folder in proc sys dev; do
     $bb mount --move /$folder /top/$folder
 done
 $bb mount -t tmpfs run /top/run
-$bb mount -t tmpfs tmp /top/tmp
+# Nothing is laid over the folder for temporary files: the checkout may stand in it, and the layer takes what is written.
 $bb mkdir -p /top/dev/pts /top/dev/shm
 $bb mount -t devpts pts /top/dev/pts
 $bb mount -t tmpfs shm /top/dev/shm
