@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from telemetry.errors import LinkOpenError, UsageError
 from telemetry.transport.base import TransportInfo
-from telemetry.transport.pipe import DescriptorPipe, PipeListener
+from telemetry.transport.pipe import READ_SIZE, DescriptorPipe, PipeListener
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _PAUSE_S = 1.0
+_MOST_UNREAD_READS = 64
 
 
 class PtyListener(PipeListener):
@@ -71,7 +72,16 @@ class PtyListener(PipeListener):
         if self._closed:
             os.close(self._master)
         else:
+            self._discard_unread()
             self._await_next()
+
+    def _discard_unread(self) -> None:
+        """What a client sent to a session that we ended goes with that session; bounded, should it go on sending."""
+        for _ in range(_MOST_UNREAD_READS):
+            try:
+                os.read(self._master, READ_SIZE)
+            except OSError:
+                return  # nothing is left, or nobody has the other end open
 
     def _await_next(self) -> None:
         self._retry = None
