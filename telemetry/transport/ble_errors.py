@@ -60,8 +60,8 @@ CURES = {
     BleReason.PAIRING_NEEDED: "add pair=yes to the URL and confirm at the telemeter, or pair in the system's settings",
     BleReason.PAIRING_REFUSED: "remove the telemeter from the system's list of devices, run a pairing agent "
     "(bluetoothctl agent on) where it asks for a number, and pair again",
-    BleReason.STALE_BOND: "the telemeter has forgotten this host, or another has its address: remove the device from "
-    "the system's Bluetooth list (bluetoothctl remove ADDRESS), then pair again (pair=yes)",
+    BleReason.STALE_BOND: "if it is near, it has forgotten this host, or another has its address: remove the device "
+    "from the system's Bluetooth list (bluetoothctl remove ADDRESS), then pair again (pair=yes)",
     BleReason.NOT_TAKING: "bring it closer; if that does not help, switch it off and on",
     BleReason.FAILED: "repeat; if it stays, switch Bluetooth off and on",
 }

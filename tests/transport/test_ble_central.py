@@ -335,12 +335,13 @@ async def test_every_step_of_the_opening_may_fail(
         ("pair", VANISH, BleReason.STALE_BOND),
         ("notify status", VANISH, BleReason.STALE_BOND),
         ("notify reply", HANG, BleReason.STALE_BOND),
-        ("read", VANISH, BleReason.VANISHED),
-        ("connect", HANG, BleReason.TIMEOUT),
+        ("read", VANISH, BleReason.STALE_BOND),
+        ("connect", HANG, BleReason.STALE_BOND),
+        ("pair", exc.BleakError("no"), BleReason.PAIRING_REFUSED),
         ("notify reply", exc.BleakError("no"), BleReason.NOTIFICATIONS_REFUSED),
     ],
 )
-async def test_a_device_bonded_in_bluez_that_goes_when_the_bond_is_needed_has_forgotten_it(
+async def test_a_device_bonded_in_bluez_that_is_heard_and_cannot_be_opened_has_forgotten_it(
     telemeter: Telemeter, step: str, does: BaseException | str, reason: BleReason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ble_errors, "GRACE_S", 0.02)

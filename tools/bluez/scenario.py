@@ -90,7 +90,7 @@ async def play(reporter: Reporter) -> None:
             vhci = await listen(f"ble+vhci:?name={OTHER}", station.accept, clock=SystemClock())
             stack.push_async_callback(vhci.close)
             facts["adapter"] = await _adapter(bluez)
-            # BlueZ still has the keys of the telemeter before, and a new radio begins anew with the same addresses.
+            # What BlueZ still knows of the telemeter before, keys included, shall not matter here.
             await bluez.forget_all()
             async with programmer_for(OTHER) as programmer:
                 facts["rate_nl_per_day"] = (await programmer.read_status()).rate_nl_per_day
