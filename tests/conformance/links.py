@@ -39,7 +39,7 @@ class Quirk(enum.Flag):
     ONE_CLIENT = enum.auto()
     """A second client has to wait until the first is gone."""
     UNPLUGGING_DROPS_UNREAD = enum.auto()
-    """When the serving end closes, what the client has not read yet is lost (a terminal hangs up)."""
+    """When the serving end closes, what the client has not read yet may be lost (a terminal hangs up)."""
     DATAGRAMS = enum.auto()
     """Keeps the bounds of what was written."""
     SHORT_QUEUE = enum.auto()
@@ -104,7 +104,9 @@ BLE_517 = Kind(
 )
 BLE_BLUEZOO = Kind(
     "ble-bluezoo",
-    _BLE | Quirk.ONE_CLIENT,  # the stand-in shows a device to one scan only, unless it is made to forget it
+    # The stand-in shows a device to one scan only, unless it is made to forget it; and when its application goes, the
+    # loss may overtake, on the message bus, the notifications that went before it.
+    _BLE | Quirk.ONE_CLIENT | Quirk.UNPLUGGING_DROPS_UNREAD,
     real=True,
     client_url="ble://?name=SIM-0001&adapter=hci0",
     wrappers=("plain",),
