@@ -84,7 +84,8 @@ async def open_hci(spec: str, what: str) -> HciPort:
             f"{what}: the library {error.name} is missing; install it with: pip install '{package}'"
         ) from error
     except OSError as error:
-        raise LinkOpenError(f"{what}: {_why(error)}") from error
+        why = f"{_reason(error)}; {_hint(spec)}" if spec.startswith("vhci") else _why(error)
+        raise LinkOpenError(f"{what}: {why}") from error
     except Exception as error:  # each of bumble's transports fails with the errors of the library under it
         words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise LinkOpenError(f"{what}: the controller cannot be opened ({words}); {_hint(spec)}") from error
@@ -197,11 +198,19 @@ class _Caller(StreamPacketSource):
 
 
 def _why(error: OSError) -> str:
+    return f"{_reason(error)}; {_CURES.get(_number(error), 'is it plugged in, free, and yours to open?')}"
+
+
+def _reason(error: OSError) -> str:
+    number = _number(error)
+    return os.strerror(number) if number else str(error) or type(error).__name__
+
+
+def _number(error: OSError) -> int:
     number = error.errno
     if number is None and error.args and isinstance(error.args[0], int):
         number = error.args[0]
-    reason = os.strerror(number) if number else str(error) or type(error).__name__
-    return f"{reason}; {_CURES.get(number or 0, 'is it plugged in, free, and yours to open?')}"
+    return number or 0
 
 
 def _hint(spec: str) -> str:
@@ -209,4 +218,6 @@ def _hint(spec: str) -> str:
         return "is an adapter plugged in (lsusb), yours to open (udev rule), and the Bluetooth service stopped?"
     if spec.startswith("hci-socket"):
         return "is there a controller hci0 (hciconfig), is it down, and has this program CAP_NET_ADMIN?"
+    if spec.startswith("vhci"):
+        return "the kernel's virtual adapter /dev/vhci is wanted: modprobe hci_vhci, and open it as root"
     return "is it plugged in, free, and yours to open?"

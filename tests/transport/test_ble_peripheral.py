@@ -597,7 +597,7 @@ async def test_what_is_not_understood_is_refused_with_what_would_be_right(url: s
         ("ble+usb:0", "udev|plugged in"),
         ("ble+serial:///dev/nothing-here", "plugged in|yours to open"),
         ("ble+unix:/nothing/here", "start the program|is the path right"),
-        ("ble+vhci:/nothing/here", "is the path right"),
+        ("ble+vhci:/nothing/here", "modprobe hci_vhci"),
     ],
 )
 async def test_an_adapter_that_is_not_there_is_an_error_with_the_cure(url: str, words: str) -> None:
