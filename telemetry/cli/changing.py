@@ -111,11 +111,11 @@ def change(terms: Terms, act: Callable[[Visit], Awaitable[Change]]) -> None:
     _report(visit, done, after, resolved)
 
 
-def need_person(*, yes: bool) -> None:
-    """Raise ``UsageError`` when nobody can be asked and nothing was answered beforehand."""
+def need_person(*, yes: bool, what: str = "the therapy") -> None:
+    """Raise ``UsageError`` when nobody can be asked about changing ``what`` and nothing was answered beforehand."""
     if not yes and not sys.stdin.isatty():
         raise UsageError(
-            "this changes the therapy and nobody can be asked here (standard input is no terminal): "
+            f"this changes {what} and nobody can be asked here (standard input is no terminal): "
             "repeat with --yes if it is meant"
         )
 

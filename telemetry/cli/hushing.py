@@ -31,7 +31,7 @@ def hush(
 ) -> None:
     """Show the alarms, ask, act, and show them again."""
     need_url(url)
-    need_person(yes=yes)
+    need_person(yes=yes, what="what sounds")
 
     async def work(programmer: Programmer) -> View:
         identity, status = await programmer.read_identity(), await programmer.read_status()

@@ -100,6 +100,8 @@ def test_nothing_changes_where_nobody_can_be_asked(
         done = telemetry(*arguments)
         assert done.status == 2
         assert "--yes" in done.err
+        changed = "what sounds" if arguments[0] in {"silence", "acknowledge"} else "the therapy"
+        assert f"this changes {changed}" in " ".join(done.err.split())
 
 
 def test_yes_at_the_prompt_applies(telemetry: Callable[..., Done], answer: Callable[[object], list[str]]) -> None:
