@@ -82,8 +82,16 @@ coverage: $(VENV)/.dev-ready ## the suite with a line-by-line coverage report in
 bench: $(VENV)/.dev-ready ## measure, beside the peers
 	$(BIN)/python benchmarks/run.py
 
+.PHONY: campaign-ledger
+campaign-ledger: $(VENV)/.dev-ready ## ten thousand random programmes on twin pumps: every nanolitre, every window, every bit
+	PYTHONPATH=. $(BIN)/python tools/ledger_campaign.py --output benchmarks/results/ledger_campaign.json
+
+.PHONY: campaign-oracle
+campaign-oracle: $(VENV)/.dev-ready ## ten thousand random lives of the pump against a reference written from the documents
+	PYTHONPATH=. $(BIN)/python tools/oracle_campaign.py --output benchmarks/results/oracle_campaign.json
+
 .PHONY: campaign-kill
-campaign-kill: $(VENV)/.dev-ready ## kill -9 the simulator 200 times in the middle of a set-rate
+campaign-kill: $(VENV)/.dev-ready ## kill -9 the simulator 60 times in the middle of a change
 	$(BIN)/python tools/kill_campaign.py --output benchmarks/results/kill_campaign.json
 
 .PHONY: fuzz
@@ -97,6 +105,7 @@ trace: $(VENV)/.dev-ready ## a row per invariant: what it says, how it is checke
 .PHONY: docs
 docs: $(VENV)/.dev-ready ## rebuild the generated parts of docs/
 	$(BIN)/python tools/docs.py
+	$(BIN)/python -m tools.fault_page
 
 .PHONY: lock
 lock: $(VENV)/.dev-ready ## resolve the dependencies anew into requirements/*.lock

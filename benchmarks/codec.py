@@ -49,7 +49,7 @@ class Floor:
     """The same bytes with nothing checked but the sum."""
 
     def __init__(self, data: bytes) -> None:
-        body = "BIQIHIIBQQIIsIQQQ".replace("s", f"{len(STATUS.program_digest)}s")
+        body = "BIQIHIIBQQIIsIQQQBQ".replace("s", f"{len(STATUS.program_digest)}s")
         self.whole = struct.Struct(FRAME_HEADER.format + ANSWER_HEADER.format[1:] + body)
         if self.whole.size + FRAME_CRC.size != len(data):
             raise ValueError(f"floor: {self.whole.size + FRAME_CRC.size} bytes, the frame has {len(data)}")

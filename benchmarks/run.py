@@ -30,6 +30,8 @@ BENCHMARKS = (
     "import_time",
     "leaks",
     "pump_life",
+    "therapies",
+    "scenarios",
     "session",
     "lossy_campaign",
     "ble",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry.model import AlarmKind, Drug, PumpMode
+from telemetry.model import Activity, AlarmKind, Drug, PumpMode
 from telemetry.protocol.messages import Status
 
 STATUS = Status(
@@ -23,5 +23,7 @@ STATUS = Status(
     now_s=4_320_000,
     clock_utc_s=1_795_000_000,
     stopped_since_s=None,
+    activity=Activity.NONE,
+    activity_ends_s=None,
     alarm_sequence=5,
 )

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
-
-from telemetry.errors import UsageError
-from telemetry.units import DailyDose, FlowRate, HourlyDose
 
 
 class PumpMode(StrEnum):
@@ -23,12 +19,38 @@ class PumpMode(StrEnum):
     EMPTY = "empty"
     SAFE_STATE = "safe_state"
     END_OF_SERVICE = "end_of_service"
+    FLEX = "flex"
+    WEEKDAY = "weekday"
+    PERIODIC_BOLUS = "periodic_bolus"
+    TITRATION = "titration"
+    TELEMETRY = "telemetry"
+    SHELF = "shelf"
+
+
+class Activity(StrEnum):
+    """What runs on top of, or instead of, the program now (domain.md 2.3); at most one at a time."""
+
+    NONE = "none"
+    BOLUS = "bolus"
+    PATIENT_BOLUS = "patient_bolus"
+    PERIODIC_BOLUS = "periodic_bolus"
+    PRIME = "prime"
+    BRIDGE = "bridge"
 
 
 class Drug(StrEnum):
     """What the reservoir holds."""
 
     BACLOFEN = "baclofen"
+    MORPHINE = "morphine"
+
+
+class Drive(StrEnum):
+    """What moves the drug (domain.md 2.1)."""
+
+    MOTOR = "motor"
+    VALVE_GATED = "valve_gated"
+    PIEZO_VALVE = "piezo_valve"
 
 
 class AlarmKind(StrEnum):
@@ -42,6 +64,11 @@ class AlarmKind(StrEnum):
     STOPPED_PUMP = "stopped_pump"
     MEMORY_ERROR = "memory_error"
     SAFE_STATE = "safe_state"
+    MOTOR_STALL = "motor_stall"
+    LOW_BATTERY_RESET = "low_battery_reset"
+    MEMORY_WARNING = "memory_warning"
+    DOSE_LIMIT = "dose_limit"
+    BOLUS_INTERRUPTED = "bolus_interrupted"
 
 
 class AlarmClass(StrEnum):
@@ -88,6 +115,12 @@ class Warn(StrEnum):
     DAILY_DOSE_LOW = "daily_dose_low"
     STARTS_DELIVERY = "starts_delivery"
     STOPPED_OVER_48_H = "stopped_over_48_h"
+    BOLUS_DOSE_HIGH = "bolus_dose_high"
+    CONCENTRATION_UNLISTED = "concentration_unlisted"
+    BRIDGE_OMITTED = "bridge_omitted"
+    SCHEDULE_SHIFTS = "schedule_shifts"
+    PRIME_BEYOND_PATH = "prime_beyond_path"
+    WITHDRAWN_DIFFERS = "withdrawn_differs"
 
 
 class LogCode(StrEnum):
@@ -112,6 +145,25 @@ class LogCode(StrEnum):
     AUTHENTICATION_FAILED = "authentication_failed"
     CLOCK_SET = "clock_set"
     TIME_UNKNOWN = "time_unknown"
+    BOLUS_STARTED = "bolus_started"
+    BOLUS_ENDED = "bolus_ended"
+    BOLUS_CANCELLED = "bolus_cancelled"
+    BOLUS_WITHHELD = "bolus_withheld"
+    PATIENT_BOLUS_DENIED = "patient_bolus_denied"
+    PRIME_STARTED = "prime_started"
+    PRIME_ENDED = "prime_ended"
+    BRIDGE_STARTED = "bridge_started"
+    BRIDGE_ENDED = "bridge_ended"
+    TITRATION_STEP = "titration_step"
+    LIMITS_CHANGED = "limits_changed"
+    ALARMS_CONFIGURED = "alarms_configured"
+    STALL_DETECTED = "stall_detected"
+    STALL_RECOVERED = "stall_recovered"
+    LOW_BATTERY_RESET = "low_battery_reset"
+    DELIVERY_WITHHELD = "delivery_withheld"
+    TELEMETRY_MODE_ENTERED = "telemetry_mode_entered"
+    TELEMETRY_MODE_LEFT = "telemetry_mode_left"
+    ACTIVATED = "activated"
 
 
 class Verdict(StrEnum):
@@ -129,6 +181,13 @@ class OperationKind(StrEnum):
     PROGRAM = "program"
     RESUME = "resume"
     STOP = "stop"
+    BOLUS = "bolus"
+    PATIENT_BOLUS = "patient_bolus"
+    PRIME = "prime"
+    REFILL = "refill"
+    LIMITS = "limits"
+    CLOCK = "clock"
+    ALARM_SETTINGS = "alarm_settings"
 
 
 class RefusalReason(StrEnum):
@@ -167,6 +226,25 @@ class RefusalReason(StrEnum):
     MEMORY_UNRELIABLE = "memory_unreliable"
     NO_SUCH_ALARM = "no_such_alarm"
     SILENCE_TOO_LONG = "silence_too_long"
+    SCHEDULE_MALFORMED = "schedule_malformed"
+    TOO_MANY_STEPS = "too_many_steps"
+    BOLUS_DOSE_ABOVE_HARD_LIMIT = "bolus_dose_above_hard_limit"
+    BOLUS_LONGER_THAN_INTERVAL = "bolus_longer_than_interval"
+    WINDOW_DOSE_ABOVE_HARD_LIMIT = "window_dose_above_hard_limit"
+    ACTIVITY_RUNNING = "activity_running"
+    NOT_DELIVERING = "not_delivering"
+    PATIENT_BOLUS_FORBIDDEN = "patient_bolus_forbidden"
+    PATIENT_BOLUS_NOT_PRESCRIBED = "patient_bolus_not_prescribed"
+    LOCKED_OUT = "locked_out"
+    BOLUS_COUNT_REACHED = "bolus_count_reached"
+    CRITICAL_ALARM_PRESENT = "critical_alarm_present"
+    RESERVOIR_OVERFILLED = "reservoir_overfilled"
+    BRIDGE_MISMATCH = "bridge_mismatch"
+    PRIME_TOO_LARGE = "prime_too_large"
+    LIMIT_OUTSIDE_DEVICE = "limit_outside_device"
+    STORED_ERROR = "stored_error"
+    DOSE_LIMIT_TRIPPED = "dose_limit_tripped"
+    PUMP_ON_SHELF = "pump_on_shelf"
 
 
 class StopReason(StrEnum):
@@ -176,58 +254,6 @@ class StopReason(StrEnum):
     OVERDOSE = "overdose"
     BEFORE_PROCEDURE = "before_procedure"
     BENCH = "bench"
-
-
-@dataclass(frozen=True, slots=True)
-class Therapy:
-    """What a clinician wants: a mode and, for a continuous therapy, its rate as flow or as dose.
-
-    A dose becomes a flow only against the concentration in the reservoir, on the pump's side of the read-back.
-    """
-
-    mode: PumpMode
-    rate: FlowRate | DailyDose | HourlyDose | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode is PumpMode.SIMPLE_CONTINUOUS:
-            if not isinstance(self.rate, FlowRate | DailyDose | HourlyDose):
-                raise UsageError(f"therapy rate: {self.rate!r} is no FlowRate, DailyDose or HourlyDose")
-        elif self.mode is not PumpMode.MINIMUM_RATE:
-            raise UsageError(f"therapy mode: {self.mode} is a state of the pump, not something to program")
-        elif self.rate is not None:
-            raise UsageError("therapy rate: the minimum rate is the pump's own; give no rate with it")
-
-    @classmethod
-    def simple_continuous(cls, rate: FlowRate | DailyDose | HourlyDose) -> Self:
-        """A constant rate."""
-        return cls(PumpMode.SIMPLE_CONTINUOUS, rate)
-
-    @classmethod
-    def minimum_rate(cls) -> Self:
-        """The pump's keep-alive flow, which keeps the tube from taking a set (domain.md 2.3)."""
-        return cls(PumpMode.MINIMUM_RATE)
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A committed prescription: dose *and* volume per day, bound to one reservoir of one drug."""
-
-    mode: PumpMode
-    rate_nl_per_day: int
-    dose_ng_per_day: int
-    concentration_ng_per_ml: int
-    drug: Drug
-    reservoir_generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramReport:
-    """The program in force with the pump's name for it: its sequence number and digest."""
-
-    program: Program
-    program_sequence: int
-    program_digest: bytes
-    stopped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,15 +296,23 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the pump is. ``simulated`` is true of every pump in this project and shown wherever a person looks."""
+    """Who the pump is, by its own account: volumes and calibration are those it was told, not the true ones.
+
+    ``calibration_ppm`` must equal the constant on the package (domain.md 2.10). ``simulated`` is true of every pump in
+    this project and shown wherever a person looks.
+    """
 
     model: str
     serial: str
     pump_id: bytes
     firmware: int
     reservoir_capacity_nl: int
-    path_volume_nl: int
+    tubing_volume_nl: int
+    catheter_volume_nl: int
     drug: Drug
+    drive: Drive
+    level_sensor: bool
+    calibration_ppm: int
     activated_ms: int
     epoch_utc_s: int
     simulated: bool
@@ -298,6 +332,8 @@ class PumpLimits:
     daily_dose_soft_max_ng: int
     change_soft_ppm: int
     change_hard_ppm: int
+    bolus_dose_soft_max_ng: int
+    bolus_dose_hard_max_ng: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +357,33 @@ class PumpStatus:
     now_ms: int
     clock_utc_s: int
     stopped_since_ms: int | None
+    activity: Activity = Activity.NONE
+    activity_ends_ms: int | None = None
     alarm_sequence: int = field(compare=False, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What the pump counts of its own delivery: the activity, the sliding windows, the patient's boluses.
+
+    ``activity_volume_nl`` and ``activity_delivered_nl`` are the activity's own (0 without one); windows are of
+    *commanded* delivery up to now, from all sources (domain.md 2.3). Instants are pump time.
+    """
+
+    activity: Activity
+    activity_volume_nl: int
+    activity_delivered_nl: int
+    activity_ends_ms: int | None
+    window_1h_nl: int
+    window_4h_nl: int
+    window_24h_nl: int
+    window_24h_ng: int
+    patient_boluses_24h: int
+    locked_out_until_ms: int | None
+    next_change_ms: int | None
+    zone_minutes: int
+    clock_utc_s: int
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +399,14 @@ class GroundTruth:
     battery_pc: int
     delivered_nl: int
     delivered_ng: int
+    strokes: int = 0
+    rotor_moving: bool = True
+    stalled: bool = False
+    lost_nl: int = 0
+    lost_ng: int = 0
+    flow_error_ppm: int = 0
+    catheter: str = "patent"
+    beeper_works: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from tests.support.virtual_loop import ADVICE, VirtualLaneError, VirtualLoop
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
+# Two workers whose linear algebra each takes every core for a small sound spend their time waiting for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parent

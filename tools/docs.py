@@ -39,6 +39,7 @@ from telemetry.protocol.wire import (
     MessageSpec,
     Plane,
     fingerprint,
+    longest,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _notation(field: Field) -> str:
     size = field.size
     return {
-        Kind.UINT: f"uint{8 * size}",
+        Kind.UINT: f"int{8 * size} + {field.bias}" if field.bias else f"uint{8 * size}",
         Kind.BOOL: "bool",
         Kind.CODE: f"code {field.table}",
         Kind.BITMAP: f"bitmap {field.table}",
@@ -106,12 +107,7 @@ def layout_table(fields: tuple[Field, ...]) -> str:
 
 
 def _body_size(fields: tuple[Field, ...]) -> str:
-    least = sum(field.size for field in fields)
-    most = least + sum(
-        (field.high or 0) * (1 if field.kind is Kind.BLOB else record_size(field.table))
-        for field in fields
-        if field.kind in (Kind.BLOB, Kind.RECORDS)
-    )
+    least, most = sum(field.size for field in fields), longest(fields)
     return str(least) if least == most else f"{least}…{most}"
 
 

@@ -9,10 +9,21 @@ import zlib
 
 from cobs import cobs
 
-from telemetry.model import AlarmClass, AlarmKind, AlarmPriority, AlarmSignal, Drug, PumpMode, Role, StopReason
+from telemetry.model import (
+    Activity,
+    AlarmClass,
+    AlarmKind,
+    AlarmPriority,
+    AlarmSignal,
+    Drug,
+    PumpMode,
+    Role,
+    StopReason,
+)
 from telemetry.protocol import codec, messages
 from telemetry.protocol.frame import Frame, encode_frame, encode_stream
 from telemetry.protocol.wire import FrameType, Status
+from telemetry.therapy import ProgramStep
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
@@ -142,7 +153,7 @@ _ALARM = messages.AlarmRecord(
 _STATUS = codec.encode(
     messages.Status(
         PumpMode.SIMPLE_CONTINUOUS, 170_000, 340_000, 2_000_000, Drug.BACLOFEN, 40_000_000, 1, 99, 1, None, (), 1,
-        bytes(8), 1, 1, 1, None,
+        bytes(8), 1, 1, 1, None, Activity.NONE, None,
     )
 )  # fmt: skip
 _READ = codec.encode(messages.ReadStatus())
@@ -184,7 +195,7 @@ def payloads() -> list[Json]:
         ("drug-high-byte", _patched(_STATUS, 24, b"\x01\x01"), "unknown_code", "Status", "drug", "both bytes count"),
         ("battery-101", _patched(_STATUS, 34, b"\x65"), "out_of_range", "Status", "battery_percent", "101 %"),
         ("alarm-bit-31", _patched(_STATUS, 51, b"\x00\x00\x00\x80"), "unknown_bits", "Status", "alarms", "bit 31"),
-        ("warning-bit", _patched(_COMMIT, 68, b"\x00\x01\x00\x00"), "unknown_bits", "Commit", "accepted_warnings", "8"),
+        ("bit-11", _patched(_COMMIT, 68, b"\x00\x08\x00\x00"), "unknown_bits", "Commit", "accepted_warnings", "no bit"),
         ("reason-undefined", _patched(_REFUSED, 8, b"\xff\xff"), "unknown_code", "Refusal", "reason", "65535"),
         ("stop-reason", _patched(_STOP, 28, b"\x03"), "unknown_code", "Stop", "reason", "between two codes"),
         ("records-0", _patched(_LOG, 8, b"\x00"), "out_of_range", "ReadLog", "max_records", "at least 1"),
@@ -220,6 +231,9 @@ def records() -> list[Json]:
     image = codec.encode_record(
         "program_image", messages.ProgramImage(1, PumpMode.SIMPLE_CONTINUOUS, Drug.BACLOFEN, 1, 1, 1, 1)
     )
+    step = codec.encode_record("program_step", ProgramStep(127, 0, 1, 1))
+    bolus = codec.encode_record("bolus_image", messages.BolusImage(1, 1, 1, 1, 1, 1))
+    clock = codec.encode_record("clock_image", messages.ClockImage(1, 1, 0))
     resume = codec.encode_record("resume_image", messages.ResumeImage(1, 0, 1, bytes(8)))
     cases = [
         ("probe-empty", "probe", b"", "truncated", "max_version", "nothing at all"),
@@ -233,6 +247,39 @@ def records() -> list[Json]:
         ("image-schema-2", "program_image", _patched(image, 0, b"\x02"), "out_of_range", "schema", "schema 2"),
         ("image-mode", "program_image", _patched(image, 1, b"\x00"), "unknown_code", "mode", "no mode"),
         ("image-long", "program_image", image + b"\0", "trailing", "", "a byte too many"),
+        ("image-no-counts", "program_image", image[:24], "truncated", "steps", "the layout without its lists"),
+        ("image-step-missing", "program_image", _patched(image, 24, b"\x01"), "truncated", "steps", "says 1, has 0"),
+        (
+            "image-169-steps",
+            "program_image",
+            image[:24] + b"\xa9" + step * 169 + bytes(4),
+            "too_many",
+            "steps",
+            "of 168",
+        ),
+        ("image-two-bridges", "program_image", image[:28] + b"\x02" + bytes(40), "too_many", "bridge", "at most one"),
+        ("step-no-day", "program_step", b"\x00" + step[1:], "out_of_range", "days", "a step of no day"),
+        ("step-eighth-day", "program_step", b"\x80" + step[1:], "out_of_range", "days", "bit 7 is no day"),
+        ("step-24-00", "program_step", _patched(step, 1, b"\xa0\x05"), "out_of_range", "start_minute", "1440"),
+        (
+            "image-step-24-00",
+            "program_image",
+            image[:24] + b"\x01" + _patched(step, 1, b"\xa0\x05") + bytes(4),
+            "out_of_range",
+            "steps[0].start_minute",
+            "inside an image",
+        ),
+        ("bolus-no-time", "bolus_image", _patched(bolus, 13, bytes(4)), "out_of_range", "duration_s", "at least 1 s"),
+        ("refill-short", "refill_image", b"\x01" + bytes(8), "truncated", "mode", "no program"),
+        ("clock-zone", "clock_image", _patched(clock, 9, b"\x41\x0b"), "out_of_range", "zone_minutes", "1441 min east"),
+        (
+            "settings-bool",
+            "alarm_settings_image",
+            b"\x01" + bytes(4) + b"\x01\x33",
+            "not_boolean",
+            "low_reservoir_enabled",
+            "true is cc",
+        ),
         ("resume-reserved", "resume_image", _patched(resume, 3, b"\x01"), "out_of_range", "reserved", "three bytes"),
     ]
     return [

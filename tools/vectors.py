@@ -16,18 +16,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from telemetry.model import (
-    AlarmClass,
-    AlarmKind,
-    AlarmPriority,
-    AlarmSignal,
-    Drug,
-    LogCode,
-    PumpMode,
-    RefusalReason,
-    Verdict,
-    Warn,
-)
 from telemetry.protocol import codec, messages
 from telemetry.protocol.fields import uint_limits
 from telemetry.protocol.frame import Frame, encode_frame, encode_stream
@@ -46,6 +34,7 @@ from telemetry.protocol.wire import (
     Status,
 )
 from tools import hostile
+from tools.typical import TYPICAL, TYPICAL_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +97,7 @@ def counting_value(field: Field, counting: Counting) -> object:
     if field.kind is Kind.RECORDS:
         return tuple(
             record_class(field.table)(*(counting_value(inner, counting) for inner in RECORDS[field.table]))
-            for _ in range(2)
+            for _ in range(min(2, field.high or 0))
         )
     return counting.take(field.size if field.kind is Kind.BYTES else 5)
 
@@ -161,139 +150,6 @@ def samples(fields: tuple[Field, ...]) -> dict[str, list[object]]:
     }
 
 
-_DIGEST8 = bytes.fromhex("0123456789abcdef")
-_DIGEST32 = bytes(range(0x80, 0xA0))
-_OP_ID = (41).to_bytes(8, "little") + bytes.fromhex("a1a2a3a4a5a6a7a8")
-
-TYPICAL: tuple[tuple[messages.Message, str], ...] = (
-    (
-        messages.Status(
-            mode=PumpMode.SIMPLE_CONTINUOUS,
-            rate_nl_per_day=170_000,
-            dose_ng_per_day=340_000,
-            concentration_ng_per_ml=2_000_000,
-            drug=Drug.BACLOFEN,
-            reservoir_nl=40_000_000,
-            reservoir_generation=1,
-            battery_percent=100,
-            replace_by_s=218_000_000,
-            low_reservoir_at_s=19_313_000,
-            alarms=(),
-            program_sequence=1,
-            program_digest=_DIGEST8,
-            boot_epoch=1,
-            now_s=86_400,
-            clock_utc_s=1_795_305_600,
-            stopped_since_s=None,
-            alarm_sequence=3,
-        ),
-        "a stock pump: 40 ml of baclofen 2000 ug/ml at 0.170 ml/day, 340 ug/day",
-    ),
-    (
-        messages.Status(
-            mode=PumpMode.STOPPED,
-            rate_nl_per_day=0,
-            dose_ng_per_day=0,
-            concentration_ng_per_ml=500_000,
-            drug=Drug.BACLOFEN,
-            reservoir_nl=1_999_999,
-            reservoir_generation=7,
-            battery_percent=9,
-            replace_by_s=220_838_400,
-            low_reservoir_at_s=None,
-            alarms=(AlarmKind.LOW_RESERVOIR, AlarmKind.ELECTIVE_REPLACEMENT, AlarmKind.STOPPED_PUMP),
-            program_sequence=12,
-            program_digest=_DIGEST8,
-            boot_epoch=4,
-            now_s=200_000_000,
-            clock_utc_s=1_995_305_600,
-            stopped_since_s=199_800_000,
-            alarm_sequence=65_535,
-        ),
-        "a stopped pump with three alarms; the alarm sequence is about to wrap to 0",
-    ),
-    (
-        messages.SetRate(
-            op_id=_OP_ID,
-            acked_through=40,
-            base_sequence=1,
-            base_digest=_DIGEST8,
-            drug=Drug.BACLOFEN,
-            concentration_ng_per_ml=2_000_000,
-            reservoir_generation=1,
-            rate_nl_per_day=150_000,
-            dose_ng_per_day=300_000,
-        ),
-        "0.150 ml/day of 2000 ug/ml is 300 ug/day; operation counter 41, everything up to 40 is resolved",
-    ),
-    (
-        messages.Commit(_OP_ID, bytes(range(16)), _DIGEST32, (Warn.DAILY_DOSE_CHANGE, Warn.STARTS_DELIVERY)),
-        "two warnings accepted by name: bits 0 and 3, 0x00000009",
-    ),
-    (
-        messages.Staged(
-            part=0,
-            parts=1,
-            image=codec.encode_record(
-                "program_image",
-                messages.ProgramImage(1, PumpMode.SIMPLE_CONTINUOUS, Drug.BACLOFEN, 2_000_000, 1, 150_000, 300_000),
-            ),
-            dose_24h_ng=300_000,
-            volume_24h_nl=150_000,
-            peak_nl_per_day=150_000,
-            lowest_nl_per_day=150_000,
-            change_ppm=117_648,
-            empty_in_s=23_040_000,
-            warnings=(),
-            image_digest=_DIGEST32,
-            token=bytes(range(16)),
-            ttl_s=60,
-            alarm_sequence=3,
-        ),
-        "read-back of 0.150 ml/day after 0.170: the daily dose moves by 40000/340000, rounded up to 117648 ppm",
-    ),
-    (
-        messages.VerdictReport(_OP_ID, Verdict.APPLIED, None, 2, _DIGEST8, 90_000, 41, 3),
-        "the operation of counter 41 is applied; reason 0 is none",
-    ),
-    (
-        messages.VerdictReport(_OP_ID, Verdict.NEVER, None, 1, _DIGEST8, 0, 40, 3),
-        "never seen and, from now on, fenced",
-    ),
-    (
-        messages.Refusal(Status.LIMIT_HARD, 0x10, RefusalReason.RATE_BELOW_MINIMUM, 44_000, 48_000, (), 3),
-        "22 ug/day at 500 ug/ml is 0.044 ml/day, under the pump's 0.048",
-    ),
-    (
-        messages.Refusal(Status.UNSUPPORTED, 0x3F, RefusalReason.UNKNOWN_MESSAGE, 0, 0, (), 0),
-        "answer to an opcode that the pump does not know",
-    ),
-    (
-        messages.AlarmReport(
-            (
-                messages.AlarmRecord(
-                    AlarmKind.LOW_RESERVOIR,
-                    AlarmClass.NON_CRITICAL,
-                    AlarmPriority.MEDIUM,
-                    condition_present=True,
-                    signal=AlarmSignal.SILENCED,
-                    enabled=True,
-                    since_s=21_888_000,
-                    count=1,
-                    silenced_until_s=21_974_400,
-                ),
-            ),
-            4,
-        ),
-        "low reservoir since 253 d 8 h, silenced for a day",
-    ),
-    (
-        messages.LogPage(1, 2, 0, (messages.LogEntry(2, 1, 90_000, LogCode.PROGRAM_COMMITTED, 2, 0, 150_000),), 3),
-        "one record of two; nothing overwritten",
-    ),
-)
-
-
 def _message_vector(name: str, message: messages.Message, why: str) -> Json:
     spec = BY_NAME[type(message).__name__]
     payload = codec.encode(message)
@@ -337,7 +193,7 @@ def message_vectors() -> Iterator[Json]:
 
 
 def record_vectors() -> Iterator[Json]:
-    """Three vectors of every handshake body, image and record."""
+    """Three vectors of every handshake body, image and record, and images as a clinic would stage them."""
     for name, fields in RECORD_FIELDS.items():
         for sample, values in samples(fields).items():
             obj = record_class(name)(*values)
@@ -348,6 +204,14 @@ def record_vectors() -> Iterator[Json]:
                 "fields": to_json(obj),
                 "hex": codec.encode_record(cast("codec.RecordName", name), obj).hex(),
             }
+    for record, obj, name, why in TYPICAL_RECORDS:
+        yield {
+            "name": f"{record}/{name.replace(' ', '-')}",
+            "why": why,
+            "record": record,
+            "fields": to_json(obj),
+            "hex": codec.encode_record(record, obj).hex(),
+        }
 
 
 def frame_vectors() -> Iterator[Json]:

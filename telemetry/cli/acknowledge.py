@@ -24,10 +24,13 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @url_argument
-@click.argument("alarm", type=click.Choice([kind.value for kind in AlarmKind]))
+@click.argument("alarm", type=click.Choice([kind.value for kind in AlarmKind]), metavar="ALARM")
 @change_options()
 def command(url: str, alarm: str, role: str, arm: bool, as_json: bool, yes: bool) -> None:  # noqa: FBT001 - one a command-line option
-    """Acknowledge one alarm: a latched one is released, one whose condition is present is quieted."""
+    """Acknowledge one alarm: a latched one is released, one whose condition is present is quieted.
+
+    ALARM is a kind as 'telemetry read URL alarms' and 'telemetry alarm list' name it.
+    """
 
     async def act(programmer: Programmer) -> tuple[Alarm, ...]:
         return await programmer.acknowledge_alarm(AlarmKind(alarm))

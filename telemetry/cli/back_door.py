@@ -55,7 +55,9 @@ def _with_door(simulator: LiveSimulator) -> LiveSimulator:
     return simulator
 
 
-def ask(simulator: LiveSimulator, method: str, path: str, body: Mapping[str, int] | None = None) -> dict[str, object]:
+def ask(
+    simulator: LiveSimulator, method: str, path: str, body: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """One request; returns its answer.
 
     Raises ``LinkError`` when there is no answer, ``Refused`` when the simulator says no.

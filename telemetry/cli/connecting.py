@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
-_ROLES = (Role.OBSERVER, Role.CLINICIAN, Role.EMERGENCY)
+_ROLES = (Role.OBSERVER, Role.PATIENT, Role.CLINICIAN, Role.EMERGENCY)
 
 
 def url_argument(command: _Command) -> _Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from telemetry.cli import words
+from telemetry.cli import control_acts, words
 from telemetry.cli.back_door import ask, choose
 from telemetry.cli.connecting import json_option
 from telemetry.cli.output import SIMULATED, console, emit, table
@@ -24,6 +24,8 @@ Examples:
   telemetry control advance --days 190
   telemetry control inspect
   telemetry control contact 0                       lift the telemeter
+  telemetry control needle fill "20 ml" --into pocket
+  telemetry control environment --altitude 2500
   telemetry control tcp://127.0.0.1:7410 snapshot pump.json
 URL is one of the simulator's own URLs; without it, the only running simulator is meant.
 """
@@ -193,3 +195,7 @@ def snapshot(file: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag
         emit({"simulated": True, "file": str(file), "format": state.get("format"), "version": state.get("version")})
         return
     console().print(f"{SIMULATED} The state of the pump is in {file}.", soft_wrap=True)
+
+
+for act in control_acts.ACTS:
+    command.add_command(act)

@@ -18,7 +18,7 @@ _EPILOG = """\b
 Examples:
   telemetry read "tcp://127.0.0.1:7410?record=visit.telcap"   records while it reads
   telemetry decode visit.telcap
-  telemetry decode 200100000000
+  telemetry decode 02010000                                   a message: ReadStatus
   telemetry decode bytes.bin --json
 """
 _ARROWS = {"tx": "→", "rx": "←"}

@@ -73,7 +73,7 @@ def find(text: str) -> Findings:
     if data is None:
         raise UsageError(
             f"{text[:60]!r} is neither a file nor hexadecimal text; right would be FILE.telcap or pairs of hex digits "
-            "such as 11 00 00 00"
+            "such as 02 01 00 00"
         )
     return Findings("hex", tuple(find_in(data)))
 

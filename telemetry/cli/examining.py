@@ -22,8 +22,25 @@ from telemetry.clock import SystemClock
 from telemetry.errors import UsageError
 from telemetry.sim.runtime import live_simulators, runtime_folder
 
-_NEEDED = ("click", "construct", "cryptography", "httpx", "msgspec", "pyserial", "rich", "starlette", "uvicorn")
-_EXTRAS = {"ble": ("bleak", "bumble"), "mqtt": ("aiomqtt",)}
+_NEEDED = (
+    "click",
+    "construct",
+    "corncobs",
+    "cryptography",
+    "httpx",
+    "jsonschema",
+    "msgspec",
+    "pyserial",
+    "rich",
+    "ruamel.yaml",
+    "starlette",
+    "uvicorn",
+)
+_EXTRAS = {
+    "ble": ("bleak", "bumble"),
+    "report": ("jinja2", "matplotlib", "numpy", "pyarrow", "reportlab", "scipy"),
+    "mqtt": ("aiomqtt",),
+}
 _OLDEST = (3, 11)
 _PORTS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyS[0-3]", "/dev/ttyAMA*")
 _DEFAULT_PORT = 7410

@@ -78,14 +78,18 @@ def classify(error: BaseException) -> Failure:  # noqa: PLR0911 - one return a k
 def report(error: BaseException, *, as_json: bool, debug: bool) -> Exit:
     """Tell person and program what went wrong; returns the exit status."""
     failure = classify(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        click.echo(error.format_message(), err=True)
+        return failure.exit
     if debug:
         traceback.print_exception(error)
-    message = failure.message
+    message = "; ".join((failure.message, *getattr(error, "__notes__", ())))
     if failure.exit is Exit.DEFECT or isinstance(error, DefectInChangeError):
         message += f"; {_keep_traceback(error)}"
     click.echo(f"telemetry: {' '.join(message.split())}", err=True)
     if as_json:
-        body: dict[str, object] = {"kind": failure.kind, "message": failure.message, **failure.facts}
+        told = "; ".join((failure.message, *getattr(error, "__notes__", ())))
+        body: dict[str, object] = {"kind": failure.kind, "message": told, **failure.facts}
         click.echo(json.dumps({"error": body, "exit_status": int(failure.exit)}, ensure_ascii=False))
     sys.stdout.flush()
     return failure.exit
@@ -93,6 +97,8 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> Exit:
 
 def _usage_text(error: click.ClickException) -> str:
     text = error.format_message().rstrip()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        text = "a command is missing"
     context = getattr(error, "ctx", None)
     command = context.command_path if isinstance(context, click.Context) else "telemetry"
     return f"{text} ('{command} --help' tells more)"

@@ -44,6 +44,9 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - a flag
                     {
                         "name": family.name,
                         "model": family.model,
+                        "drug": family.drug,
+                        "drive": family.drive,
+                        "level_sensor": family.level_sensor,
                         "reservoir_capacity_nl": family.reservoir_capacity_nl,
                         "min_rate_nl_per_day": family.min_rate_nl_per_day,
                         "max_rate_nl_per_day": family.max_rate_nl_per_day,
@@ -57,15 +60,15 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - a flag
     for family in families:
         name = f"{family.name} (default)" if family.name == DEFAULT_PROFILE else family.name
         shown.add_row(
-            name,
-            volume(family.reservoir_capacity_nl),
+            f"{name}\n[dim]{family.drive.replace('_', ' ')}[/]",
+            f"{volume(family.reservoir_capacity_nl)}\n[dim]{family.drug}[/]",
             f"{flow(family.min_rate_nl_per_day).partition(' ')[0]} – {flow(family.max_rate_nl_per_day)}",
             f"{dose(family.daily_dose_hard_min_ng).partition(' ')[0]} – {dose(family.daily_dose_hard_max_ng)}",
         )
     console().print(shown)
 
 
-@command.command("show")
+@command.command("show", short_help="Every number of one family with its source.")
 @click.argument("name", required=False, default="")
 @json_option
 def show_command(name: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
@@ -82,10 +85,13 @@ def show_command(name: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
     section = ""
     for row in rows:
         here = row.key.rpartition(".")[0]
-        if here != section and section:
-            shown.add_section()
-        section = here
-        shown.add_row(row.key, f"{row.value} {row.unit}".strip(), row.confidence, row.source)
+        if here != section:
+            if section:
+                shown.add_section()
+            section = here
+            shown.add_row(f"[bold]{here.replace('.', ': ').replace('_', ' ')}[/]")
+        shown_name = row.key.rpartition(".")[2].replace("_", " ")
+        shown.add_row(shown_name, f"{row.value} {row.unit}".strip(), row.confidence, row.source)
     screen = console()
     screen.print(shown)
     screen.print("[dim]How sure: " + "; ".join(_MARKS.values()) + "[/]")

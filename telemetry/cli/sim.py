@@ -32,6 +32,8 @@ Examples:
   telemetry sim --listen pty:///tmp/pump            a port with a name of its own
   telemetry sim --listen tcp://127.0.0.1:0          any free port
   telemetry sim --profile itb-20 --speed 1000       a 20 ml pump that lives 1000 times as fast
+  telemetry sim --age ERI-1d                        a pump that asks for its replacement tomorrow
+  telemetry sim --age shelf --serial SIM-0002       one that was never filled ('telemetry implant')
   telemetry sim --state pump.json                   goes on where it was, even after kill -9
   telemetry sim --loss 0.05 --delay 40              a poor near field: 5 % of frames lost, 40 ms delay
 
@@ -47,6 +49,8 @@ as slow as such a line.
 @click.option(
     "--profile", metavar="NAME", help="Pump family (telemetry profile list) or a .toml file. [default: itb-40]"
 )
+@click.option("--age", metavar="AGE", help="Begin as old as this: shelf, 'day 1', mid-life, ERI-1d, ERI+89d, EOS, 3y.")
+@click.option("--serial", metavar="TEXT", help="Serial number. [default: SIM-0001]")
 @click.option("--seed", type=click.IntRange(min=0), help="Make everything random repeatable. [default: the system's]")
 @click.option(
     "--speed", default="1", show_default=True, metavar="X", help="Pace of therapy time: 1000, 1/2, 0 (frozen)."
@@ -63,6 +67,8 @@ as slow as such a line.
 def command(  # noqa: PLR0913, PLR0917 - one a command-line option, passed by name
     listen: tuple[str, ...],
     profile: str | None,
+    age: str | None,
+    serial: str | None,
     seed: int | None,
     speed: str,
     state: Path | None,
@@ -87,6 +93,8 @@ def command(  # noqa: PLR0913, PLR0917 - one a command-line option, passed by na
         state=state,
         control=None if control == "none" else control,
         near_field=NearFieldSettings(loss_ppm=parse_share_ppm(loss), delay_ms=delay),
+        age=age,
+        serial=serial,
     )
     asyncio.run(_serve(settings, as_json=as_json))
 

@@ -13,6 +13,7 @@ from telemetry.cli.options import change_options
 from telemetry.cli.output import note
 from telemetry.errors import Refused
 from telemetry.model import StopReason
+from telemetry.programmer.texts import WITHDRAWAL
 
 if TYPE_CHECKING:
     from telemetry.model import Change
@@ -42,7 +43,7 @@ def command(url: str, reason: str, role: str, arm: bool, as_json: bool, yes: boo
 
     async def act(visit: Visit) -> Change:
         status = visit.status
-        note(f"WARNING: {words.WITHDRAWAL}")
+        note(f"WARNING: {WITHDRAWAL}")
         moment = words.date(status.now_ms, visit.identity.epoch_utc_s)
         now = words.therapy_now(status)
         note(f"The pump delivers {now}; it will stand still from now on ({moment}).")
@@ -51,4 +52,4 @@ def command(url: str, reason: str, role: str, arm: bool, as_json: bool, yes: boo
         visit.going = True
         return await visit.programmer.stop(StopReason(reason))
 
-    change(Terms(url, role, yes, as_json, arm), act)
+    change(Terms(url, role, yes, as_json, arm), act, reads=())

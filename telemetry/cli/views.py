@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from telemetry.cli import words
+from telemetry.cli import logbook, schedules, words
 from telemetry.cli.output import SIMULATED, facts, table
-from telemetry.model import AlarmClass, AlarmKind, AlarmSignal, LogCode, PumpMode, RefusalReason, StopReason
+from telemetry.model import Activity, AlarmClass, AlarmSignal
+from telemetry.units import NL_PER_ML
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,28 +17,17 @@ if TYPE_CHECKING:
 
     from telemetry.model import (
         Alarm,
+        DeliveryReport,
         Identity,
-        LogRecord,
         LogReport,
-        ProgramReport,
         PumpLimits,
         PumpStatus,
         TelemeterInfo,
     )
+    from telemetry.programmer import PumpRules
+    from telemetry.therapy import AlarmSettings, Program, ProgramReport
 
 _QUIET = frozenset({AlarmSignal.OFF, AlarmSignal.ACKNOWLEDGED, AlarmSignal.SILENCED})
-_ALARMS = tuple(AlarmKind)
-_DETAILS: dict[LogCode, tuple[AlarmKind, ...] | tuple[RefusalReason, ...] | tuple[StopReason, ...]] = {
-    LogCode.ALARM_RAISED: _ALARMS,
-    LogCode.ALARM_CLEARED: _ALARMS,
-    LogCode.ALARM_SILENCED: _ALARMS,
-    LogCode.ALARM_ACKNOWLEDGED: _ALARMS,
-    LogCode.COMMIT_REFUSED: tuple(RefusalReason),
-    LogCode.STOPPED: tuple(StopReason),
-}
-_RATES = frozenset({LogCode.PROGRAM_COMMITTED, LogCode.RESUMED, LogCode.SAFE_STATE_ENTERED})
-_VOLUMES = frozenset({LogCode.STOPPED, LogCode.REFILLED})
-_FLOWING = frozenset({PumpMode.SIMPLE_CONTINUOUS, PumpMode.MINIMUM_RATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +66,7 @@ def status_rows(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> li
     epoch = who.epoch_utc_s
     mode = words.MODES[what.mode]
     rows = [
-        ("mode", mode if what.mode in _FLOWING else f"[bold red]{mode}[/]"),
+        ("mode", mode if what.mode in words.FLOWING else f"[bold red]{mode}[/]"),
         ("rate", f"{words.flow(what.rate_nl_per_day)} = {words.dose(what.dose_ng_per_day)}"),
         ("drug", f"{what.drug.value} {words.concentration(what.concentration_ng_per_ml)}"),
         ("reservoir", f"{words.volume(what.reservoir_nl)} of {words.volume(who.reservoir_capacity_nl)} (calculated)"),
@@ -86,6 +76,9 @@ def status_rows(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> li
     ]
     if what.stopped_since_ms is not None:
         rows.insert(1, ("stopped since", words.when(what.stopped_since_ms, what.now_ms, epoch)))
+    if what.activity is not Activity.NONE:
+        ends = words.when(what.activity_ends_ms, what.now_ms, epoch)
+        rows.insert(1, ("now", f"[bold]{words.ACTIVITIES[what.activity]}[/]\nends {ends}"))
     lines = [_alarm_line(one) for one in present] or ["[green]none[/]"]
     return [*rows, ("alarms", "\n".join(lines))]
 
@@ -106,8 +99,11 @@ def identity(who: Identity) -> View:
             ("pump id", who.pump_id.hex()),
             ("firmware", f"{who.firmware >> 16}.{who.firmware & 0xFFFF}"),
             ("drug", who.drug.value),
+            ("drive", f"{words.DRIVES[who.drive]}, {'with' if who.level_sensor else 'no'} level sensor"),
             ("reservoir", words.volume(who.reservoir_capacity_nl)),
-            ("tubing and catheter", words.volume(who.path_volume_nl)),
+            ("pump tubing", words.exact_volume(who.tubing_volume_nl)),
+            ("catheter", words.exact_volume(who.catheter_volume_nl)),
+            ("calibration", f"{words.factor(who.calibration_ppm)} (must be the package's)"),
             ("activated", words.date(who.activated_ms, who.epoch_utc_s)),
             ("pump time counts from", words.date(0, who.epoch_utc_s)),
         ):
@@ -131,14 +127,72 @@ def program(who: Identity, report: ProgramReport) -> View:
         kept = report.program
         shown = table(heading(who), "", "committed program")
         shown.add_row("mode", words.MODES[kept.mode])
-        shown.add_row("rate", f"{words.flow(kept.rate_nl_per_day)} = {words.dose(kept.dose_ng_per_day)}")
+        name = "largest day" if kept.steps else "basal" if kept.bolus else "first step" if kept.ramp else "rate"
+        shown.add_row(name, f"{words.flow(kept.rate_nl_per_day)} = {words.dose(kept.dose_ng_per_day)}")
+        for part, text in schedules.part_rows(kept):
+            shown.add_row(part, text)
         shown.add_row("drug", f"{kept.drug.value} {words.concentration(kept.concentration_ng_per_ml)}")
         shown.add_row("for reservoir fill", f"number {kept.reservoir_generation}")
         shown.add_row("number", f"{report.program_sequence} (digest {report.program_digest.hex()})")
         shown.add_row("runs", "[bold red]no: the pump is stopped[/]" if report.stopped else "yes")
+        return [shown, *_schedule(kept)]
+
+    return View(content, parts)
+
+
+def _schedule(program: Program) -> list[Table]:
+    if not program.steps:
+        return []
+    shown = table("by the pump's clock", "when", "dose and rate")
+    for when, _, rate in schedules.schedule_rows(None, program):
+        shown.add_row(when, rate)
+    return [shown]
+
+
+def delivery(who: Identity, found: DeliveryReport) -> View:
+    """What runs on top of the program, what was given in the last hours, and the pump's clock."""
+    content = {**_of(who), **facts(found)}
+
+    def parts() -> list[Table]:
+        epoch, now = who.epoch_utc_s, found.now_ms
+        shown = table(heading(who), "", "delivery, by the pump's own count")
+        shown.add_row("now", words.ACTIVITIES[found.activity])
+        if found.activity is not Activity.NONE:
+            given, whole = words.exact_volume(found.activity_delivered_nl), words.exact_volume(found.activity_volume_nl)
+            shown.add_row("given of it", f"{given} of {whole}")
+            shown.add_row("ends", words.when(found.activity_ends_ms, now, epoch))
+        shown.add_row("last hour", words.exact_volume(found.window_1h_nl))
+        shown.add_row("last 4 h", words.exact_volume(found.window_4h_nl))
+        shown.add_row("last 24 h", words.amount(found.window_24h_nl, found.window_24h_ng))
+        shown.add_row("patient's boluses in 24 h", str(found.patient_boluses_24h))
+        if found.locked_out_until_ms is not None:
+            shown.add_row("locked out until", words.when(found.locked_out_until_ms, now, epoch))
+        shown.add_row("rate changes next", words.when(found.next_change_ms, now, epoch))
+        shown.add_row("the pump's clock", words.clock(found.clock_utc_s, found.zone_minutes))
         return [shown]
 
     return View(content, parts)
+
+
+def alarm_settings(who: Identity, found: AlarmSettings) -> View:
+    """What a clinician may set of the alarms."""
+
+    def parts() -> list[Table]:
+        shown = table(heading(who), "alarm settings", "")
+        for name, text in alarm_setting_rows(found):
+            shown.add_row(name, text)
+        return [shown]
+
+    return View({**_of(who), **facts(found)}, parts)
+
+
+def alarm_setting_rows(settings: AlarmSettings) -> list[tuple[str, str]]:
+    """What of the alarms can be set, and how it is."""
+    return [
+        ("low-reservoir alarm at", words.volume(settings.low_reservoir_alarm_nl)),
+        ("low-reservoir alarm", "on" if settings.low_reservoir_enabled else "OFF"),
+        ("elective-replacement alarm", "on" if settings.elective_replacement_enabled else "OFF"),
+    ]
 
 
 def alarms(who: Identity, what: PumpStatus, present: Sequence[Alarm]) -> View:
@@ -184,9 +238,9 @@ def log(who: Identity, report: LogReport) -> View:
             shown.add_row(
                 str(record.sequence),
                 words.date(record.at_ms, who.epoch_utc_s, zone=""),
-                record.code.value.replace("_", " "),
-                _detail(record),
-                _value(record),
+                words.LOG[record.code],
+                logbook.detail(record),
+                logbook.value(record),
             )
         if report.overwritten:
             shown.caption = f"{report.overwritten} older records were overwritten"
@@ -195,50 +249,51 @@ def log(who: Identity, report: LogReport) -> View:
     return View(content, parts)
 
 
-def _detail(record: LogRecord) -> str:
-    """The name behind a record's number, which counts from 1 in the order of the vocabulary."""
-    names = _DETAILS.get(record.code, ())
-    if 1 <= record.detail <= len(names):
-        return names[record.detail - 1].value.replace("_", " ")
-    return str(record.detail) if record.detail else ""
+LIMIT_FIELDS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
+    ("min_rate_nl_per_day", "rate, refused below", words.flow),
+    ("max_rate_nl_per_day", "rate, refused above", words.flow),
+    ("keep_alive_rate_nl_per_day", "keep-alive rate", words.flow),
+    ("daily_dose_hard_min_ng", "daily dose, refused below", words.dose),
+    ("daily_dose_hard_max_ng", "daily dose, refused above", words.dose),
+    ("daily_dose_soft_min_ng", "daily dose, warns below", words.dose),
+    ("daily_dose_soft_max_ng", "daily dose, warns above", words.dose),
+    ("change_soft_ppm", "change of daily dose, warns above", words.percent),
+    ("change_hard_ppm", "change of daily dose, refused above", words.percent),
+    ("bolus_dose_soft_max_ng", "one bolus, warns above", words.bolus_dose),
+    ("bolus_dose_hard_max_ng", "one bolus, refused above", words.bolus_dose),
+    ("low_reservoir_alarm_nl", "low-reservoir alarm at", words.volume),
+)
+"""Every limit: its field, what it is called, how it is written."""
 
 
-def _value(record: LogRecord) -> str:
-    if record.code in _RATES:
-        return words.flow(record.value)
-    if record.code in _VOLUMES:
-        return words.volume(record.value)
-    return str(record.value) if record.value else ""
-
-
-def limits(who: Identity, found: PumpLimits, concentration_ng_per_ml: int) -> View:
+def limits(who: Identity, found: PumpLimits, rules: PumpRules, concentration_ng_per_ml: int) -> View:
     """What the pump itself enforces; flow limits as dose at this concentration too."""
-    content = {**_of(who), "concentration_ng_per_ml": concentration_ng_per_ml, **facts(found)}
+    content = {
+        **_of(who),
+        "concentration_ng_per_ml": concentration_ng_per_ml,
+        **facts(found),
+        "rules": facts(rules),
+    }
 
     def parts() -> list[Table]:
         at = words.concentration(concentration_ng_per_ml)
-        shown = table(heading(who), "the pump's own limits", "from", "to")
-        low, high = found.min_rate_nl_per_day, found.max_rate_nl_per_day
-        shown.add_row("rate", words.flow(low), words.flow(high))
-        shown.add_row(
-            f"… as dose at {at}",
-            words.dose(low * concentration_ng_per_ml // 1_000_000),
-            words.dose(high * concentration_ng_per_ml // 1_000_000),
-        )
-        shown.add_row(
-            "daily dose, refused outside",
-            words.dose(found.daily_dose_hard_min_ng),
-            words.dose(found.daily_dose_hard_max_ng),
-        )
-        shown.add_row(
-            "daily dose, warns outside",
-            words.dose(found.daily_dose_soft_min_ng),
-            words.dose(found.daily_dose_soft_max_ng),
-        )
-        shown.add_row("change of daily dose, warns", "", words.percent(found.change_soft_ppm))
-        shown.add_row("change of daily dose, refused", "", words.percent(found.change_hard_ppm))
-        shown.add_row("keep-alive rate", words.flow(found.keep_alive_rate_nl_per_day), "")
-        shown.add_row("low-reservoir alarm at", words.volume(found.low_reservoir_alarm_nl), "")
+        shown = table(heading(who), "the pump's own limits", "")
+        for name, label, show in LIMIT_FIELDS:
+            value = getattr(found, name)
+            text = show(value)
+            if show is words.flow:
+                text += f" = {words.dose(value * concentration_ng_per_ml // NL_PER_ML)} at {at}"
+            shown.add_row(label, text)
+        shown.add_row("schedule steps a day", f"at most {rules.max_schedule_steps}")
+        shown.add_row("steps of a ramp", f"at most {rules.max_ramp_steps}")
+        shown.add_row("rate of 0", "allowed" if rules.zero_rate_allowed else "refused")
+        shown.add_row("patient's own bolus", "allowed" if rules.patient_bolus_allowed else "FORBIDDEN for this drug")
+        shown.add_row("primes at", words.flow(rules.prime_rate_nl_per_day))
+        shown.add_row("most in 1 h", words.volume(rules.window_1h_nl))
+        shown.add_row("most in 4 h", words.volume(rules.window_4h_nl))
+        shown.add_row("most in 24 h", words.volume(rules.window_24h_nl))
+        listed = ", ".join(words.concentration(one) for one in rules.concentrations_ng_per_ml)
+        shown.add_row("concentrations listed", listed or words.NONE)
         return [shown]
 
     return View(content, parts)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from telemetry.errors import UsageError
 from telemetry.model import StopReason
 from telemetry.programmer.opening import connect
+from telemetry.programmer.refilling import MARGIN_MS
+from telemetry.units import Duration, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from datetime import date
     from types import TracebackType
     from typing import Self
 
@@ -18,20 +21,28 @@ if TYPE_CHECKING:
         Alarm,
         AlarmKind,
         Change,
+        DeliveryReport,
         Identity,
         LogReport,
-        ProgramReport,
         PumpLimits,
         PumpStatus,
         TelemeterInfo,
-        Therapy,
         Warn,
     )
     from telemetry.programmer.client import Programmer
-    from telemetry.programmer.records import Outcome, Proposal
-    from telemetry.units import DailyDose, FlowRate, HourlyDose
+    from telemetry.programmer.prescription import Prescription
+    from telemetry.programmer.reading import LastFill
+    from telemetry.programmer.records import Applied, Outcome, Proposal, PumpRules
+    from telemetry.programmer.refilling import RefillResult
+    from telemetry.programmer.workflows import ImplantResult, ReplacementResult
+    from telemetry.protocol.messages import ContactEvent
+    from telemetry.therapy import AlarmSettings, Amount, ProgramBridge, ProgramReport, Therapy
+    from telemetry.units import Concentration, DailyDose, FlowRate, HourlyDose
+
+    Ask = Callable[[Proposal], bool]
 
 _Result = TypeVar("_Result")
+_Shown = TypeVar("_Shown")
 
 
 def connect_sync(url: str | None = None, **options: Any) -> BlockingProgrammer:  # noqa: ANN401 - handed to connect
@@ -92,6 +103,10 @@ class BlockingProgrammer:
         """Ask the telemeter about itself."""
         return self._run(self._programmer.read_telemeter())
 
+    def watch_contact(self, on_contact: Callable[[ContactEvent], None]) -> None:
+        """Have the telemeter report contact; the events are told while another call runs."""
+        self._run(self._programmer.watch_contact(on_contact))
+
     def read_identity(self) -> Identity:
         """Who the pump is."""
         return self._run(self._programmer.read_identity())
@@ -116,13 +131,29 @@ class BlockingProgrammer:
         """The pump's event log from a sequence number on."""
         return self._run(self._programmer.read_log(since, progress))
 
+    def read_rules(self) -> PumpRules:
+        """What the pump allows besides its limits."""
+        return self._run(self._programmer.read_rules())
+
+    def read_delivery(self) -> DeliveryReport:
+        """What runs on top of the program now, and what was given in the last hours."""
+        return self._run(self._programmer.read_delivery())
+
+    def read_alarm_settings(self) -> AlarmSettings:
+        """What a clinician may set of the alarms, as it is."""
+        return self._run(self._programmer.read_alarm_settings())
+
+    def read_prescription(self) -> Prescription:
+        """Everything of this pump that its successor is to carry on."""
+        return self._run(self._programmer.read_prescription())
+
+    def last_fill(self, generation: int) -> LastFill | None:
+        """What the pump was told at its last refill."""
+        return self._run(self._programmer.last_fill(generation))
+
     def set_rate(
-        self,
-        rate: FlowRate | DailyDose | HourlyDose,
-        *,
-        accept: Iterable[Warn | str] = (),
-        confirm: Callable[[Proposal], bool] | None = None,
-    ) -> Change:
+        self, rate: FlowRate | DailyDose | HourlyDose, *, accept: Iterable[Warn | str] = (), confirm: Ask | None = None
+    ) -> Applied:
         """Change to a simple continuous therapy."""
         return self._run(self._programmer.set_rate(rate, accept=accept, confirm=_asked(confirm)))
 
@@ -130,19 +161,177 @@ class BlockingProgrammer:
         self,
         therapy: Therapy,
         *,
+        bridge: bool | ProgramBridge = True,
         accept: Iterable[Warn | str] = (),
-        confirm: Callable[[Proposal], bool] | None = None,
-    ) -> Change:
+        confirm: Ask | None = None,
+    ) -> Applied:
         """Change to this therapy."""
-        return self._run(self._programmer.program(therapy, accept=accept, confirm=_asked(confirm)))
+        return self._run(self._programmer.program(therapy, bridge=bridge, accept=accept, confirm=_asked(confirm)))
 
-    def resume(self, *, accept: Iterable[Warn | str] = (), confirm: Callable[[Proposal], bool] | None = None) -> Change:
+    def titrate(self, step_ppm: int, *, accept: Iterable[Warn | str] = (), confirm: Ask | None = None) -> Applied:
+        """Change every rate of the committed program by a share."""
+        return self._run(self._programmer.titrate(step_ppm, accept=accept, confirm=_asked(confirm)))
+
+    def bolus(
+        self, amount: Amount, duration: Duration, *, accept: Iterable[Warn | str] = (), confirm: Ask | None = None
+    ) -> Applied:
+        """Give one bolus from the commit on."""
+        return self._run(self._programmer.bolus(amount, duration, accept=accept, confirm=_asked(confirm)))
+
+    def prime(
+        self,
+        volume: Volume | None = None,
+        *,
+        where: str = "catheter",
+        rate: FlowRate | None = None,
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> Applied:
+        """Fill tubing or catheter fast."""
+        return self._run(self._programmer.prime(volume, where=where, rate=rate, accept=accept, confirm=_asked(confirm)))
+
+    def refill(  # noqa: PLR0913 - what a refill tells
+        self,
+        volume: Volume,
+        concentration: Concentration | None = None,
+        therapy: Therapy | None = None,
+        *,
+        withdrawn: Volume,
+        bridge: bool | ProgramBridge = True,
+        expires: date | None = None,
+        previous_fill: Volume | None = None,
+        margin: Duration = Duration(MARGIN_MS),  # noqa: B008 - a frozen quantity
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> RefillResult:
+        """Tell the pump of a refill as one prescription."""
+        return self._run(
+            self._programmer.refill(
+                volume,
+                concentration,
+                therapy,
+                withdrawn=withdrawn,
+                bridge=bridge,
+                expires=expires,
+                previous_fill=previous_fill,
+                margin=margin,
+                accept=accept,
+                confirm=_asked(confirm),
+            )
+        )
+
+    def implant(  # noqa: PLR0913 - what an implantation tells
+        self,
+        volume: Volume,
+        concentration: Concentration,
+        therapy: Therapy,
+        *,
+        withdrawn: Volume = Volume(0),  # noqa: B008 - a frozen quantity
+        calibration_ppm: int | None = None,
+        where: str = "path",
+        expires: date | None = None,
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> ImplantResult:
+        """Start a new pump: first filling, therapy, prime."""
+        return self._run(
+            self._programmer.implant(
+                volume,
+                concentration,
+                therapy,
+                withdrawn=withdrawn,
+                calibration_ppm=calibration_ppm,
+                where=where,
+                expires=expires,
+                accept=accept,
+                confirm=_asked(confirm),
+            )
+        )
+
+    def replace(  # noqa: PLR0913 - what a replacement tells
+        self,
+        prescription: Prescription,
+        volume: Volume,
+        concentration: Concentration | None = None,
+        *,
+        withdrawn: Volume = Volume(0),  # noqa: B008 - a frozen quantity
+        calibration_ppm: int | None = None,
+        tubing_primed: bool = False,
+        bridge: bool = True,
+        expires: date | None = None,
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> ReplacementResult:
+        """Carry an old pump's prescription to this one."""
+        return self._run(
+            self._programmer.replace(
+                prescription,
+                volume,
+                concentration,
+                withdrawn=withdrawn,
+                calibration_ppm=calibration_ppm,
+                tubing_primed=tubing_primed,
+                bridge=bridge,
+                expires=expires,
+                accept=accept,
+                confirm=_asked(confirm),
+            )
+        )
+
+    def set_limits(
+        self, limits: PumpLimits, *, accept: Iterable[Warn | str] = (), confirm: Ask | None = None
+    ) -> Applied:
+        """Set the therapy limits."""
+        return self._run(self._programmer.set_limits(limits, accept=accept, confirm=_asked(confirm)))
+
+    def configure_alarms(
+        self,
+        *,
+        low_reservoir: Volume | None = None,
+        low_reservoir_enabled: bool | None = None,
+        elective_replacement_enabled: bool | None = None,
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> Applied:
+        """Set the alarms that a clinician may; what is not given stays."""
+        return self._run(
+            self._programmer.configure_alarms(
+                low_reservoir=low_reservoir,
+                low_reservoir_enabled=low_reservoir_enabled,
+                elective_replacement_enabled=elective_replacement_enabled,
+                accept=accept,
+                confirm=_asked(confirm),
+            )
+        )
+
+    def set_clock(
+        self,
+        utc_s: int | Literal["now"] | None = None,
+        zone_minutes: int | None = None,
+        *,
+        accept: Iterable[Warn | str] = (),
+        confirm: Ask | None = None,
+    ) -> Applied:
+        """Set the pump's wall clock and zone."""
+        return self._run(self._programmer.set_clock(utc_s, zone_minutes, accept=accept, confirm=_asked(confirm)))
+
+    def resume(self, *, accept: Iterable[Warn | str] = (), confirm: Ask | None = None) -> Applied:
         """Start the committed program again."""
         return self._run(self._programmer.resume(accept=accept, confirm=_asked(confirm)))
 
     def stop(self, reason: StopReason = StopReason.CLINICAL) -> Change:
         """Stop delivery at once."""
         return self._run(self._programmer.stop(reason))
+
+    def emergency_stop(
+        self, reason: StopReason = StopReason.OVERDOSE, *, confirm: Callable[[str], bool] | None = None
+    ) -> Change:
+        """Stop at once after the withdrawal warning was shown."""
+        return self._run(self._programmer.emergency_stop(reason, confirm=_asked(confirm)))
+
+    def patient_bolus(self) -> Change:
+        """Ask for the bolus that was prescribed for the patient's own use."""
+        return self._run(self._programmer.patient_bolus())
 
     def silence_alarm(self, duration_ms: int = 600_000) -> tuple[Alarm, ...]:
         """Silence what sounds now for a time."""
@@ -171,12 +360,12 @@ class BlockingProgrammer:
                 self._runner.run(stream.aclose())  # type: ignore[attr-defined]
 
 
-def _asked(confirm: Callable[[Proposal], bool] | None) -> Callable[[Proposal], Coroutine[Any, Any, bool]] | None:
+def _asked(confirm: Callable[[_Shown], bool] | None) -> Callable[[_Shown], Coroutine[Any, Any, bool]] | None:
     if confirm is None:
         return None
     ask = confirm
 
-    async def asked(proposal: Proposal) -> bool:
-        return ask(proposal)
+    async def asked(shown: _Shown) -> bool:
+        return ask(shown)
 
     return asked

@@ -8,21 +8,22 @@ new session, what became of the operation; when it cannot, nothing more is dosed
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from telemetry.errors import BadPayload, LinkError, OutcomeUnknown, PeerError, Refused, SecurityError
-from telemetry.model import Change, OperationKind, PumpMode, TherapyState, Verdict
+from telemetry.model import Change, OperationKind, Verdict
 from telemetry.programmer.connection import Lost
 from telemetry.programmer.contact import outcome_in
+from telemetry.programmer.intents import differing_fields
 from telemetry.programmer.journal import JournalEntry, Stage, acked_through, moved_to, next_counter
-from telemetry.programmer.records import Proposal, explain_refusal, stopped_state, therapy_state
-from telemetry.protocol.codec import decode_record, encode_record
+from telemetry.programmer.records import Applied, Proposal, explain_refusal, stopped_state, therapy_state
 from telemetry.protocol.messages import (
     Abort,
     Begin,
     Begun,
     Commit,
+    PatientBolus,
     ProgramImage,
     Query,
     ReadBack,
@@ -37,7 +38,9 @@ from telemetry.protocol.messages import (
     Written,
 )
 from telemetry.protocol.messages import Status as StatusMessage
+from telemetry.protocol.orders import decode_order
 from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_IMAGE, MAX_READ_BACK_PART, MAX_WRITE
+from telemetry.therapy import ClockSetting
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -46,39 +49,21 @@ if TYPE_CHECKING:
     from telemetry.clock import Clock
     from telemetry.model import StopReason, Warn
     from telemetry.programmer.contact import Contact
+    from telemetry.programmer.intents import Intent
     from telemetry.programmer.journal import Journal
     from telemetry.programmer.records import Outcome
     from telemetry.protocol.messages import AcceptPayload, Message
+    from telemetry.protocol.orders import Order
 
     Confirm = Callable[[Proposal], Awaitable[bool]]
+    IntentMaker = Callable[[StatusMessage], Awaitable[Intent]]
+    """Makes the intent against what the pump says now; may read more of it."""
 
 _COUNTER_BYTES = 8
 _NONCE_BYTES = 8
 _TOKEN_MARGIN_MS = 2_000
 _ALL_ONES_32 = 0xFFFF_FFFF
 _MOST_PARTS = 1 + -(-MAX_IMAGE // MAX_READ_BACK_PART)
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is to be committed: the image, what therapy it makes, and the words for the journal.
-
-    ``short`` says that the image may travel inside SET_RATE instead of BEGIN and WRITE.
-    """
-
-    kind: OperationKind
-    image: bytes
-    after: TherapyState
-    words: str
-    short: ProgramImage | None = None
-
-
-class IntentMaker(Protocol):
-    """Makes the intent against what the pump says now (its concentration, its program)."""
-
-    def __call__(self, status: StatusMessage) -> Intent:
-        """Make it."""
-        ...
 
 
 class Dosing:
@@ -90,31 +75,52 @@ class Dosing:
         self._clock = clock
         self._entropy = entropy
 
-    async def change(self, make: IntentMaker, accept: Collection[Warn], confirm: Confirm | None) -> Change:
-        """Carry one therapy change through; returns the ``Change`` or raises one of the other three outcomes."""
+    async def change(self, make: IntentMaker, accept: Collection[Warn], confirm: Confirm | None) -> Applied:
+        """Carry one change through; returns what was applied or raises one of the other three outcomes."""
         try:
             status = await self._read_status()
             journal = await self._contact.dosing_journal()
             approved: Proposal | None = None
             while True:
-                intent = make(status)
-                entry, staged = await self._stage(journal, status, intent)
+                intent = await make(status)
+                entry, staged, order = await self._stage(journal, status, intent)
                 staged_at_ms = self._clock.link_ms()
-                proposal = _proposal(status, intent, staged)
+                proposal = _proposal(status, intent, staged, order)
                 await self._check_warnings(journal, entry, staged, accept)
-                if confirm is None or proposal == approved:
+                if confirm is None or (approved is not None and _alike(proposal, approved, intent)):
                     break
                 if not await confirm(proposal):
                     await self._abandon(journal, entry, "declined")
                     raise Refused("declined", "not confirmed; nothing was changed", transaction=entry.op_id)
-                if self._still_open(staged, staged_at_ms):
+                if self._still_open(staged, staged_at_ms, intent):
                     break
                 await self._abandon(journal, entry, "the proposal expired while it was being read")
                 approved = proposal
                 status = await self._read_status()
         except PeerError as error:
             raise LinkError(f"{error}; nothing was changed") from error
-        return await self._commit(journal, entry, staged, intent, therapy_state(status))
+        return await self._commit(journal, entry, staged, intent, proposal)
+
+    async def patient_bolus(self) -> Change:
+        """Ask for the bolus that was prescribed for the patient's own use: one step, the pump decides.
+
+        It doses, so that nothing may be unknown before it, and a lost answer is asked for, never repeated.
+        """
+        try:
+            status = await self._read_status()
+            before = therapy_state(status)
+            journal = await self._contact.dosing_journal()
+            accept = await self._contact.open()
+        except PeerError as error:
+            raise LinkError(f"{error}; no bolus was asked for") from error
+        entry, acked = await self._take_number(
+            journal, accept, OperationKind.PATIENT_BOLUS, "patient bolus", b"", Stage.SENT
+        )
+        op_id = bytes.fromhex(entry.op_id)
+        answer = await self._connection.exchange(PatientBolus(op_id=op_id, acked_through=acked))
+        answer = await self._found_out(journal, entry, answer)
+        outcome = self._book(journal, entry, answer)
+        return Change(entry.op_id, OperationKind.PATIENT_BOLUS, before, before, _applied_at(outcome))
 
     async def stop(self, reason: StopReason) -> Change:
         """Stop delivery in one step; allowed whatever is unknown, and repeated with the same identity if need be."""
@@ -157,7 +163,10 @@ class Dosing:
             journal.record(entry)
         return entry, acked
 
-    async def _stage(self, journal: Journal, status: StatusMessage, intent: Intent) -> tuple[JournalEntry, Staged]:
+    async def _stage(
+        self, journal: Journal, status: StatusMessage, intent: Intent
+    ) -> tuple[JournalEntry, Staged, Order | None]:
+        """Send the image and hold what the pump read back against the intent; returns that too."""
         accept = await self._contact.open()
         digest = hashlib.sha256(intent.image).digest()
         entry, acked = await self._take_number(journal, accept, intent.kind, intent.words, digest, Stage.PENDING)
@@ -172,14 +181,17 @@ class Dosing:
         except (LinkError, PeerError, Refused) as error:
             journal.record(moved_to(entry, Stage.ABANDONED, str(error)))
             raise
-        if not _same(intent, image) or staged.image_digest != digest:
+        order, differing = _held_against(intent, image)
+        if differing or staged.image_digest != digest:
             await self._abandon(journal, entry, "the read-back differs from what was sent")
             raise Refused(
                 "image_digest_mismatch",
-                "the pump read back another program than was sent; nothing was changed",
+                f"the pump read back another {intent.kind.value.replace('_', ' ')} than was sent "
+                f"({', '.join(differing) or 'its digest differs'}); nothing was changed",
+                field=differing[0] if differing else "",
                 transaction=entry.op_id,
             )
-        return entry, staged
+        return entry, staged, order
 
     async def _send_image(self, op_id: bytes, acked: int, status: StatusMessage, intent: Intent, digest: bytes) -> None:
         begin = Begin(
@@ -221,8 +233,10 @@ class Dosing:
             transaction=entry.op_id,
         )
 
-    def _still_open(self, staged: Staged, staged_at_ms: int) -> bool:
+    def _still_open(self, staged: Staged, staged_at_ms: int, intent: Intent) -> bool:
         age_ms = self._clock.link_ms() - staged_at_ms
+        if intent.fresh_ms and age_ms >= intent.fresh_ms:
+            return False
         return self._connection.session_open and age_ms < staged.ttl_s * MS_PER_SECOND - _TOKEN_MARGIN_MS
 
     async def _abandon(self, journal: Journal, entry: JournalEntry, note: str) -> None:
@@ -232,8 +246,8 @@ class Dosing:
             await self._connection.exchange(Abort(op_id=bytes.fromhex(entry.op_id)))
 
     async def _commit(
-        self, journal: Journal, entry: JournalEntry, staged: Staged, intent: Intent, before: TherapyState
-    ) -> Change:
+        self, journal: Journal, entry: JournalEntry, staged: Staged, intent: Intent, proposal: Proposal
+    ) -> Applied:
         entry = moved_to(entry, Stage.SENT)
         journal.record(entry)
         answer = await self._connection.exchange(
@@ -244,13 +258,25 @@ class Dosing:
                 accepted_warnings=staged.warnings,
             )
         )
+        outcome = self._book(journal, entry, await self._found_out(journal, entry, answer))
+        return Applied(
+            entry.op_id,
+            intent.kind,
+            proposal.before,
+            intent.after,
+            _applied_at(outcome),
+            staged.warnings,
+            order=proposal.order,
+        )
+
+    async def _found_out(self, journal: Journal, entry: JournalEntry, answer: Message | Lost) -> Message | Lost:
+        """The answer to what doses; a lost one is asked for in a new session. Raises ``LinkError`` if never sent."""
         if isinstance(answer, Lost) and not answer.sent:
-            journal.record(moved_to(entry, Stage.ABANDONED, "COMMIT was never sent"))
+            journal.record(moved_to(entry, Stage.ABANDONED, "it was never sent"))
             raise LinkError(f"{answer.error}; nothing was changed") from answer.error
         if isinstance(answer, Lost):
-            answer = await self._again(Query(op_id=bytes.fromhex(entry.op_id)))
-        outcome = self._book(journal, entry, answer)
-        return Change(entry.op_id, intent.kind, before, intent.after, _applied_at(outcome), staged.warnings)
+            return await self._again(Query(op_id=bytes.fromhex(entry.op_id)))
+        return answer
 
     async def _again(self, message: Message) -> Message | Lost:
         """One more try in a new session, with a message that is safe to repeat."""
@@ -280,13 +306,6 @@ class Dosing:
         return outcome
 
 
-def program_intent(image: ProgramImage, words: str) -> Intent:
-    """The intent of a program; a simple continuous one fits into SET_RATE."""
-    after = TherapyState(image.mode, image.rate_nl_per_day, image.dose_ng_per_day, image.concentration_ng_per_ml)
-    short = image if image.mode is PumpMode.SIMPLE_CONTINUOUS else None
-    return Intent(OperationKind.PROGRAM, encode_record("program_image", image), after, words, short)
-
-
 def _set_rate(op_id: bytes, acked: int, status: StatusMessage, image: ProgramImage) -> SetRate:
     return SetRate(
         op_id=op_id,
@@ -301,17 +320,32 @@ def _set_rate(op_id: bytes, acked: int, status: StatusMessage, image: ProgramIma
     )
 
 
-def _same(intent: Intent, read_back: bytes) -> bool:
-    """Decode the read-back on our own and hold it against the intent, field by field (trust.md 5.2)."""
-    if intent.kind is OperationKind.RESUME:
-        return read_back == intent.image
+def _held_against(intent: Intent, read_back: bytes) -> tuple[Order | None, list[str]]:
+    """Decode the read-back on our own and compare it with the intent, field by field (trust.md 5.2).
+
+    Returns what the pump read and the names of the fields that differ.
+    """
+    if intent.order is None:
+        return None, [] if read_back == intent.image else ["image"]
     try:
-        return decode_record("program_image", read_back) == decode_record("program_image", intent.image)
-    except BadPayload:
-        return False
+        order = decode_order(intent.kind, read_back)
+    except BadPayload as error:
+        return None, [error.field or "image"]
+    return order, differing_fields(intent.order, order)
 
 
-def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal:
+def _alike(proposal: Proposal, approved: Proposal, intent: Intent) -> bool:
+    """Whether a person who approved the one has seen the other.
+
+    A clock that goes on is the same clock, and what it shows has no part in how long the reservoir lasts.
+    """
+    if intent.fresh_ms and isinstance(proposal.order, ClockSetting) and isinstance(approved.order, ClockSetting):
+        same_time = replace(proposal.order, utc_s=approved.order.utc_s)
+        proposal = replace(proposal, order=same_time, empty_in_s=approved.empty_in_s)
+    return proposal == approved
+
+
+def _proposal(status: StatusMessage, intent: Intent, staged: Staged, order: Order | None) -> Proposal:
     return Proposal(
         operation=intent.kind,
         before=therapy_state(status),
@@ -323,6 +357,8 @@ def _proposal(status: StatusMessage, intent: Intent, staged: Staged) -> Proposal
         change_ppm=staged.change_ppm,
         empty_in_s=None if staged.empty_in_s == _ALL_ONES_32 else staged.empty_in_s,
         warnings=staged.warnings,
+        order=order,
+        shift_minutes=staged.shift_minutes,
     )
 
 

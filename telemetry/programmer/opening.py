@@ -142,7 +142,7 @@ def connect(  # noqa: PLR0913 - every one has a default
         emergency=wanted is Role.EMERGENCY,
     )
     inspector.look_into(connection.peek, connection.session_keys)
-    return Connecting(Programmer(connection, clock=clock, journals=store, entropy=entropy))
+    return Connecting(Programmer(connection, clock=clock, journals=store, entropy=entropy, utc_s=host_utc_s))
 
 
 def _opener_of_pump(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from telemetry.errors import Refused
+from telemetry.errors import BadPayload, LinkError, Refused
 from telemetry.model import (
     Alarm,
+    Change,
+    DeliveryReport,
     Identity,
     LogRecord,
     OperationKind,
-    Program,
-    ProgramReport,
     PumpLimits,
     PumpMode,
     PumpStatus,
@@ -22,10 +22,16 @@ from telemetry.model import (
     Verdict,
     Warn,
 )
-from telemetry.units import MS_PER_SECOND, NL_PER_ML, Concentration, DailyDose, Duration, FlowRate, HourlyDose
+from telemetry.programmer.texts import PATIENT_BOLUS_WHY
+from telemetry.protocol.orders import decode_order
+from telemetry.therapy import AlarmSettings, Program, ProgramReport
+from telemetry.units import MS_PER_SECOND, Concentration, DailyDose, Dose, Duration, FlowRate, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telemetry.protocol import messages as wire_messages
+    from telemetry.protocol.orders import Order
 
 _PPM_PER_PERCENT = 10_000
 
@@ -35,7 +41,9 @@ class Proposal:
     """A change as the *pump* understood it, for a person to confirm; every number is the pump's own.
 
     ``change_ppm`` is the distance from the present daily dose; ``empty_in_s`` is None when that lies beyond the
-    wire's range.
+    wire's range. ``dose_24h_ng`` and ``volume_24h_nl`` are of the largest day or, for a bolus, of the largest sliding
+    24 h. ``order`` is what is to be committed as the pump read it back, None for a resume. ``shift_minutes`` is how
+    far a clock setting moves the schedule against the patient's day.
     """
 
     operation: OperationKind
@@ -48,6 +56,37 @@ class Proposal:
     change_ppm: int
     empty_in_s: int | None
     warnings: tuple[Warn, ...]
+    order: Order | None = None
+    shift_minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied(Change):
+    """A staged change that the pump confirmed, with what was committed: the order as the pump read it back.
+
+    A bolus or a prime leaves the therapy as it is: ``before`` and ``after`` are alike then.
+    """
+
+    order: Order | None
+
+
+@dataclass(frozen=True, slots=True)
+class PumpRules:
+    """What a pump allows besides its limits: for saying beforehand what it would refuse.
+
+    ``concentrations_ng_per_ml`` are taken without a warning. ``max_schedule_steps`` is per day.
+    """
+
+    max_schedule_steps: int
+    max_ramp_steps: int
+    zero_rate_allowed: bool
+    patient_bolus_allowed: bool
+    prime_rate_nl_per_day: int
+    window_1h_nl: int
+    window_4h_nl: int
+    window_24h_nl: int
+    max_silence_ms: int
+    concentrations_ng_per_ml: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +106,18 @@ class Outcome:
 
 _RATES = frozenset({RefusalReason.RATE_BELOW_MINIMUM, RefusalReason.RATE_ABOVE_MAXIMUM})
 _DOSES = frozenset({RefusalReason.DAILY_DOSE_BELOW_HARD_LIMIT, RefusalReason.DAILY_DOSE_ABOVE_HARD_LIMIT})
+
+_UNITS: dict[RefusalReason, Callable[[int], object]] = {
+    RefusalReason.BOLUS_DOSE_ABOVE_HARD_LIMIT: Dose,
+    RefusalReason.WINDOW_DOSE_ABOVE_HARD_LIMIT: Dose,
+    RefusalReason.RESERVOIR_OVERFILLED: Volume,
+    RefusalReason.PRIME_TOO_LARGE: Volume,
+    RefusalReason.LOCKED_OUT: lambda seconds: Duration(seconds * MS_PER_SECOND),
+    RefusalReason.BOLUS_LONGER_THAN_INTERVAL: lambda seconds: Duration(seconds * MS_PER_SECOND),
+    RefusalReason.TOO_MANY_STEPS: int,
+    RefusalReason.BOLUS_COUNT_REACHED: int,
+}
+"""What the value and the limit of a refusal count, besides rates and daily doses."""
 
 
 def explain_refusal(
@@ -88,6 +139,11 @@ def explain_refusal(
         text += f": by {percent_text(refusal.value)}, at most {percent_text(refusal.limit)} in one step"
     elif refusal.reason is RefusalReason.SILENCE_TOO_LONG:
         text += f": at most {Duration(refusal.limit)} at a time"
+    elif refusal.reason is RefusalReason.PATIENT_BOLUS_FORBIDDEN:
+        text += f": {PATIENT_BOLUS_WHY}"
+    elif refusal.reason in _UNITS:
+        unit = _UNITS[refusal.reason]
+        text += f": {unit(refusal.value)}, its limit is {unit(refusal.limit)}"
     if refusal.warnings:
         names = ", ".join(warning.value for warning in refusal.warnings)
         text += f"; warnings to accept by name: {names}"
@@ -105,21 +161,6 @@ def explain_refusal(
 def _rate_text(nl_per_day: int, drug: Concentration | None) -> str:
     rate = FlowRate(nl_per_day)
     return f"{rate}" if drug is None else f"{rate} ({rate.daily_dose(drug)})"
-
-
-def rate_in_force(rate: FlowRate | DailyDose | HourlyDose, concentration_ng_per_ml: int) -> tuple[int, int]:
-    """(nl/day, ng/day) of what was asked for, against the drug in the reservoir; rounded towards less drug.
-
-    A dose keeps its own number and the flow is derived; a flow keeps its number and the dose is derived.
-    Raises ``Refused`` when a dose is asked of a reservoir that holds no drug.
-    """
-    if isinstance(rate, HourlyDose):
-        rate = rate.per_day()
-    if isinstance(rate, FlowRate):
-        return rate.nl_per_day, rate.nl_per_day * concentration_ng_per_ml // NL_PER_ML
-    if concentration_ng_per_ml == 0:
-        raise Refused("concentration_mismatch", "a dose was asked for, but the reservoir holds no drug")
-    return rate.ng_per_day * NL_PER_ML // concentration_ng_per_ml, rate.ng_per_day
 
 
 def therapy_state(status: wire_messages.Status) -> TherapyState:
@@ -152,6 +193,8 @@ def read_status(message: wire_messages.Status) -> PumpStatus:
         now_ms=message.now_s * MS_PER_SECOND,
         clock_utc_s=message.clock_utc_s,
         stopped_since_ms=_instant_ms(message.stopped_since_s),
+        activity=message.activity,
+        activity_ends_ms=_instant_ms(message.activity_ends_s),
         alarm_sequence=message.alarm_sequence,
     )
 
@@ -164,25 +207,27 @@ def read_identity(message: wire_messages.Identity) -> Identity:
         pump_id=message.pump_id,
         firmware=message.firmware,
         reservoir_capacity_nl=message.reservoir_capacity_nl,
-        path_volume_nl=message.path_volume_nl,
+        tubing_volume_nl=message.tubing_volume_nl,
+        catheter_volume_nl=message.catheter_volume_nl,
         drug=message.drug,
+        drive=message.drive,
+        level_sensor=message.level_sensor,
+        calibration_ppm=message.calibration_ppm,
         activated_ms=(message.now_s - message.activated_ago_s) * MS_PER_SECOND,
         epoch_utc_s=message.epoch_utc_s,
         simulated=message.simulated,
     )
 
 
-def read_program(message: wire_messages.ProgramReport) -> ProgramReport:
-    """The committed program."""
-    program = Program(
-        mode=message.mode,
-        rate_nl_per_day=message.rate_nl_per_day,
-        dose_ng_per_day=message.dose_ng_per_day,
-        concentration_ng_per_ml=message.concentration_ng_per_ml,
-        drug=message.drug,
-        reservoir_generation=message.reservoir_generation,
-    )
-    return ProgramReport(program, message.program_sequence, message.program_digest, message.stopped)
+def read_program(report: wire_messages.ProgramReport, image: bytes) -> ProgramReport:
+    """The committed program from its last part and the whole image; raises ``LinkError`` for bytes that are none."""
+    try:
+        program = decode_order(OperationKind.PROGRAM, image)
+    except BadPayload as error:
+        raise LinkError(f"the pump's program cannot be read: {error}") from error
+    if not isinstance(program, Program):
+        raise LinkError(f"the pump's program is a {type(program).__name__}")
+    return ProgramReport(program, report.program_sequence, report.program_digest, report.stopped)
 
 
 def read_limits(message: wire_messages.Limits) -> PumpLimits:
@@ -198,6 +243,53 @@ def read_limits(message: wire_messages.Limits) -> PumpLimits:
         daily_dose_soft_max_ng=message.daily_dose_soft_max_ng,
         change_soft_ppm=message.change_soft_ppm,
         change_hard_ppm=message.change_hard_ppm,
+        bolus_dose_soft_max_ng=message.bolus_dose_soft_max_ng,
+        bolus_dose_hard_max_ng=message.bolus_dose_hard_max_ng,
+    )
+
+
+def read_rules(message: wire_messages.Limits) -> PumpRules:
+    """What the pump allows besides its limits."""
+    return PumpRules(
+        max_schedule_steps=message.max_schedule_steps,
+        max_ramp_steps=message.max_ramp_steps,
+        zero_rate_allowed=message.zero_rate_allowed,
+        patient_bolus_allowed=message.patient_bolus_allowed,
+        prime_rate_nl_per_day=message.prime_rate_nl_per_day,
+        window_1h_nl=message.window_1h_nl,
+        window_4h_nl=message.window_4h_nl,
+        window_24h_nl=message.window_24h_nl,
+        max_silence_ms=message.max_silence_s * MS_PER_SECOND,
+        concentrations_ng_per_ml=tuple(one.concentration_ng_per_ml for one in message.concentrations),
+    )
+
+
+def read_delivery(message: wire_messages.Delivery) -> DeliveryReport:
+    """What the pump counts of its own delivery (wire seconds become milliseconds)."""
+    return DeliveryReport(
+        activity=message.activity,
+        activity_volume_nl=message.activity_volume_nl,
+        activity_delivered_nl=message.activity_delivered_nl,
+        activity_ends_ms=_instant_ms(message.activity_ends_s),
+        window_1h_nl=message.window_1h_nl,
+        window_4h_nl=message.window_4h_nl,
+        window_24h_nl=message.window_24h_nl,
+        window_24h_ng=message.window_24h_ng,
+        patient_boluses_24h=message.patient_boluses_24h,
+        locked_out_until_ms=_instant_ms(message.locked_out_until_s),
+        next_change_ms=_instant_ms(message.next_change_s),
+        zone_minutes=message.zone_minutes,
+        clock_utc_s=message.clock_utc_s,
+        now_ms=message.now_s * MS_PER_SECOND,
+    )
+
+
+def read_alarm_settings(message: wire_messages.AlarmSettingsReport) -> AlarmSettings:
+    """How the alarms are configured."""
+    return AlarmSettings(
+        low_reservoir_alarm_nl=message.low_reservoir_alarm_nl,
+        low_reservoir_enabled=message.low_reservoir_enabled,
+        elective_replacement_enabled=message.elective_replacement_enabled,
     )
 
 

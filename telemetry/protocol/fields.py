@@ -98,7 +98,7 @@ def _outside(value: int, low: int, high: int, unit: str) -> FieldError:
 def _uint(field: Field, *, checked: bool) -> Conversion:
     low, high = uint_limits(field)
     ones = (1 << 8 * field.size) - 1
-    none, size, unit = field.none, field.size, field.unit
+    none, size, unit, bias = field.none, field.size, field.unit, field.bias
 
     def check(value: int) -> int:
         if not low <= value <= high:
@@ -111,6 +111,8 @@ def _uint(field: Field, *, checked: bool) -> Conversion:
             lambda raw: check(int.from_bytes(raw, "little")),
             lambda value: check(value).to_bytes(size, "little"),
         )
+    if bias:
+        return Conversion((int,), lambda raw: check(raw - bias), lambda value: check(value) + bias)
     if none is not None:
         return Conversion(
             (int, type(None)),

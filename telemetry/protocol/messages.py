@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from telemetry.model import (
+    Activity,
     AlarmClass,
     AlarmKind,
     AlarmPriority,
     AlarmSignal,
+    Drive,
     Drug,
     LogCode,
     OperationKind,
@@ -26,6 +28,7 @@ from telemetry.model import (
     Warn,
 )
 from telemetry.protocol.wire import Status as StatusCode
+from telemetry.therapy import ProgramBolus, ProgramBridge, ProgramPatientBolus, ProgramRampStep, ProgramStep
 
 
 class Message:
@@ -64,7 +67,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProgramImage:
-    """What a program transaction stages."""
+    """What a program transaction stages. Parts that may be absent are tuples of none or one."""
 
     schema: int
     mode: PumpMode
@@ -73,6 +76,11 @@ class ProgramImage:
     reservoir_generation: int
     rate_nl_per_day: int
     dose_ng_per_day: int
+    steps: tuple[ProgramStep, ...] = ()
+    bolus: tuple[ProgramBolus, ...] = ()
+    ramp: tuple[ProgramRampStep, ...] = ()
+    patient_bolus: tuple[ProgramPatientBolus, ...] = ()
+    bridge: tuple[ProgramBridge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,94 @@ class ResumeImage:
     reserved: int
     program_sequence: int
     program_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BolusImage:
+    """What a bolus transaction stages: one bolus, to begin at the commit."""
+
+    schema: int
+    volume_nl: int
+    dose_ng: int
+    duration_s: int
+    concentration_ng_per_ml: int
+    reservoir_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrimeImage:
+    """What a prime transaction stages: a volume at a rate, the basal waiting meanwhile."""
+
+    schema: int
+    volume_nl: int
+    rate_nl_per_day: int
+    concentration_ng_per_ml: int
+    reservoir_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefillImage:
+    """What a refill transaction stages: the reservoir's new content and the program for it, as one prescription."""
+
+    schema: int
+    volume_nl: int
+    withdrawn_nl: int
+    mode: PumpMode
+    drug: Drug
+    concentration_ng_per_ml: int
+    reservoir_generation: int
+    rate_nl_per_day: int
+    dose_ng_per_day: int
+    steps: tuple[ProgramStep, ...] = ()
+    bolus: tuple[ProgramBolus, ...] = ()
+    ramp: tuple[ProgramRampStep, ...] = ()
+    patient_bolus: tuple[ProgramPatientBolus, ...] = ()
+    bridge: tuple[ProgramBridge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsImage:
+    """What a limits transaction stages: all of them."""
+
+    schema: int
+    min_rate_nl_per_day: int
+    max_rate_nl_per_day: int
+    keep_alive_rate_nl_per_day: int
+    low_reservoir_alarm_nl: int
+    daily_dose_hard_min_ng: int
+    daily_dose_hard_max_ng: int
+    daily_dose_soft_min_ng: int
+    daily_dose_soft_max_ng: int
+    change_soft_ppm: int
+    change_hard_ppm: int
+    bolus_dose_soft_max_ng: int
+    bolus_dose_hard_max_ng: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockImage:
+    """What a clock transaction stages; ``zone_minutes`` east of UTC, negative to the west."""
+
+    schema: int
+    utc_s: int
+    zone_minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSettingsImage:
+    """What a transaction of the alarms' settings stages."""
+
+    schema: int
+    low_reservoir_alarm_nl: int
+    low_reservoir_enabled: bool
+    elective_replacement_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedConcentration:
+    """One concentration that the pump takes without a warning."""
+
+    concentration_ng_per_ml: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +271,9 @@ class ReadStatus(Message):
 
 @dataclass(frozen=True, slots=True)
 class ReadProgram(Message):
-    """Which program is in force?"""
+    """Which program is in force? One part of its image, counted from 0."""
+
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +297,16 @@ class ReadLimits(Message):
 @dataclass(frozen=True, slots=True)
 class ReadLedger(Message):
     """Where is your ledger, and this slot in it?"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDelivery(Message):
+    """What are you giving on top, and how much in 24 h?"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAlarmSettings(Message):
+    """How are your alarms configured?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +401,14 @@ class AcknowledgeAlarm(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class PatientBolus(Message):
+    """Give the bolus that was prescribed for the patient's own use, in one step; the pump decides."""
+
+    op_id: bytes
+    acked_through: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close(Message):
     """End the session so that truncation would show."""
 
@@ -306,8 +422,12 @@ class Identity(Message):
     pump_id: bytes
     firmware: int
     reservoir_capacity_nl: int
-    path_volume_nl: int
+    tubing_volume_nl: int
+    catheter_volume_nl: int
     drug: Drug
+    drive: Drive
+    level_sensor: bool
+    calibration_ppm: int
     activated_ago_s: int
     now_s: int
     epoch_utc_s: int
@@ -336,22 +456,21 @@ class Status(Message):
     now_s: int
     clock_utc_s: int
     stopped_since_s: int | None
+    activity: Activity
+    activity_ends_s: int | None
     alarm_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramReport(Message):
-    """The committed program, whether or not it runs."""
+    """A part of the committed program's image (``ProgramImage``), whether or not it runs."""
 
-    mode: PumpMode
-    rate_nl_per_day: int
-    dose_ng_per_day: int
-    concentration_ng_per_ml: int
-    drug: Drug
-    reservoir_generation: int
     program_sequence: int
     program_digest: bytes
     stopped: bool
+    part: int
+    parts: int
+    image: bytes
     alarm_sequence: int = 0
 
 
@@ -376,7 +495,7 @@ class LogPage(Message):
 
 @dataclass(frozen=True, slots=True)
 class Limits(Message):
-    """Limits the pump enforces by itself."""
+    """Limits the pump enforces by itself, and what of its rules explains a refusal beforehand."""
 
     min_rate_nl_per_day: int
     max_rate_nl_per_day: int
@@ -388,7 +507,18 @@ class Limits(Message):
     daily_dose_soft_max_ng: int
     change_soft_ppm: int
     change_hard_ppm: int
+    bolus_dose_soft_max_ng: int
+    bolus_dose_hard_max_ng: int
+    max_schedule_steps: int
+    max_ramp_steps: int
+    zero_rate_allowed: bool
+    patient_bolus_allowed: bool
+    prime_rate_nl_per_day: int
+    window_1h_nl: int
+    window_4h_nl: int
+    window_24h_nl: int
     max_silence_s: int
+    concentrations: tuple[ListedConcentration, ...]
     alarm_sequence: int = 0
 
 
@@ -400,6 +530,37 @@ class LedgerHead(Message):
     last_operation_counter: int
     unacknowledged: int
     capacity: int
+    alarm_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Message):
+    """What the pump counts of its own commanded delivery."""
+
+    activity: Activity
+    activity_volume_nl: int
+    activity_delivered_nl: int
+    activity_ends_s: int | None
+    window_1h_nl: int
+    window_4h_nl: int
+    window_24h_nl: int
+    window_24h_ng: int
+    patient_boluses_24h: int
+    locked_out_until_s: int | None
+    next_change_s: int | None
+    zone_minutes: int
+    clock_utc_s: int
+    now_s: int
+    alarm_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSettingsReport(Message):
+    """What a clinician may set of the alarms, as it is."""
+
+    low_reservoir_alarm_nl: int
+    low_reservoir_enabled: bool
+    elective_replacement_enabled: bool
     alarm_sequence: int = 0
 
 
@@ -416,6 +577,7 @@ class Staged(Message):
     lowest_nl_per_day: int
     change_ppm: int
     empty_in_s: int
+    shift_minutes: int
     warnings: tuple[Warn, ...]
     image_digest: bytes
     token: bytes

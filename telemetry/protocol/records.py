@@ -1,7 +1,8 @@
 """Layouts of the wire table at work: the fields of one, both ways; and the records, which have no header.
 
-Records here are the handshake bodies, the images that transactions stage and what repeats inside messages. All are
-of fixed length and pass through one ``struct.Struct`` each. Messages, which have headers, are in ``codec.py``.
+Records here are the handshake bodies, the images that transactions stage and what repeats inside messages. What is of
+fixed length passes through one ``struct.Struct`` each, an image with lists through construct, as messages do. Messages,
+which have headers, are in ``codec.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Layout:
         self._readers = tuple((index, step.read) for index, step in enumerate(steps) if step.read is not None)
         self._writers = tuple((index, step.write) for index, step in enumerate(steps) if step.write is not None)
         self._kinds = tuple(step.types for step in steps)
-        # A field that may be None doubles the combinations; no layout has more than two of them.
+        # A field that may be None doubles the combinations; no layout has more than three of them.
         self._types = frozenset(product(*self._kinds))
         self._get = _getter(self.names)
         sizes = [struct.calcsize(f"<{code}") for code in formats]
@@ -136,12 +137,47 @@ class Layout:
         return count if field.kind is Kind.BLOB else count * _record(field.table).size
 
 
-class _Record(Layout):
-    """A record, image or handshake body: no header, always of fixed length."""
+class _Headless(Layout):
+    """A record, image or handshake body: no header."""
 
     def __init__(self, name: str) -> None:
         kind = getattr(messages, "".join(part.capitalize() for part in name.split("_")))
         super().__init__(name, cast("Callable[..., object]", kind), _RECORD_FIELDS[name], checked=True)
+
+    def decode(self, data: bytes) -> object:
+        raise NotImplementedError
+
+    def encode(self, obj: object) -> bytes:
+        raise NotImplementedError
+
+    def refuse_stranger(self, obj: object) -> None:
+        """Raise ``UsageError`` for an object of another layout."""
+        if type(obj) is not self.kind:
+            raise UsageError(f"{self.name}: a {type(obj).__name__} is no {self.kind.__name__}")
+
+
+class _Listing(_Headless):
+    """An image with lists in it: of variable length."""
+
+    def decode(self, data: bytes) -> object:
+        from telemetry.protocol import layouts  # noqa: PLC0415 - construct is loaded only when it is needed
+
+        offsets = self.measure(data)
+        raw = layouts.record_layout(self.name).parse(data)
+        return self.kind(*self.read_or_refuse([raw[name] for name in self.names], offsets))
+
+    def encode(self, obj: object) -> bytes:
+        from telemetry.protocol import layouts  # noqa: PLC0415 - as above
+
+        self.refuse_stranger(obj)
+        return layouts.record_layout(self.name).build(dict(zip(self.names, self.write_or_refuse(obj), strict=True)))
+
+
+class _Record(_Headless):
+    """A record of fixed length; only these may repeat inside a message or image."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         if self.fixed is None:  # pragma: no cover - a broken table
             raise AssertionError(f"{name}: a record is of fixed length")
         self.pack = self.fixed.pack
@@ -154,8 +190,7 @@ class _Record(Layout):
         return self.kind(*self.read_or_refuse(list(self.unpack(data)), self.offsets))
 
     def encode(self, obj: object) -> bytes:
-        if type(obj) is not self.kind:
-            raise UsageError(f"{self.name}: a {type(obj).__name__} is no {self.kind.__name__}")
+        self.refuse_stranger(obj)
         return self.pack(*self.write_or_refuse(obj))
 
     def read_list(self, rows: Sequence[Mapping[str, object]]) -> tuple[object, ...]:
@@ -204,11 +239,29 @@ def _record(name: str) -> _Record:
     return _Record(name)
 
 
+@cache
+def _headless(name: str) -> _Headless:
+    lists = any(field.kind in (Kind.BLOB, Kind.RECORDS) for field in _RECORD_FIELDS[name])
+    return _Listing(name) if lists else _record(name)
+
+
 RecordName = Literal[
     "alarm_record",
     "log_entry",
+    "program_step",
+    "program_bolus",
+    "program_ramp_step",
+    "program_patient_bolus",
+    "program_bridge",
+    "listed_concentration",
     "program_image",
     "resume_image",
+    "bolus_image",
+    "prime_image",
+    "refill_image",
+    "limits_image",
+    "clock_image",
+    "alarm_settings_image",
     "probe",
     "beacon",
     "hello",
@@ -235,6 +288,18 @@ def decode_record(name: Literal["program_image"], data: bytes) -> messages.Progr
 @overload
 def decode_record(name: Literal["resume_image"], data: bytes) -> messages.ResumeImage: ...
 @overload
+def decode_record(name: Literal["bolus_image"], data: bytes) -> messages.BolusImage: ...
+@overload
+def decode_record(name: Literal["prime_image"], data: bytes) -> messages.PrimeImage: ...
+@overload
+def decode_record(name: Literal["refill_image"], data: bytes) -> messages.RefillImage: ...
+@overload
+def decode_record(name: Literal["limits_image"], data: bytes) -> messages.LimitsImage: ...
+@overload
+def decode_record(name: Literal["clock_image"], data: bytes) -> messages.ClockImage: ...
+@overload
+def decode_record(name: Literal["alarm_settings_image"], data: bytes) -> messages.AlarmSettingsImage: ...
+@overload
 def decode_record(name: Literal["probe"], data: bytes) -> messages.Probe: ...
 @overload
 def decode_record(name: Literal["beacon"], data: bytes) -> messages.Beacon: ...
@@ -256,7 +321,7 @@ def decode_record(name: str, data: bytes) -> object:
     return _known_record(name).decode(data)
 
 
-def _known_record(name: str) -> _Record:
+def _known_record(name: str) -> _Headless:
     if name not in _RECORD_FIELDS:
         raise UsageError(f"record: {name!r} is none of {', '.join(_RECORD_FIELDS)}")
-    return _record(name)
+    return _headless(name)

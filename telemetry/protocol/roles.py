@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from telemetry.model import Role
+from telemetry.model import OperationKind, Role
 
 _EVERYBODY = frozenset(Role)
 
@@ -54,6 +54,7 @@ _ROWS = (
     _row("therapy_limits", "therapy limits inside the device limits", Role.CLINICIAN, commit=True),
     _row("stop", "stop delivery", Role.CLINICIAN, Role.EMERGENCY),
     _row("set_clock", "the offset of the pump's wall clock", Role.CLINICIAN, commit=True),
+    _row("alarm_settings", "low-reservoir volume, which alarms are switched on", Role.CLINICIAN, commit=True),
     _row("diagnostics", "diagnostics, self-test, firmware; not while a bolus runs", Role.SERVICE),
     _row("rotate_own", "a new generation of the session's own credential", Role.CLINICIAN),
     _row("enrol", "enrol, rotate and revoke credentials", Role.COMMISSION, commit=True),
@@ -63,6 +64,24 @@ _ROWS = (
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({row.name: row for row in _ROWS})
 """Operation name (``MessageSpec.operation``) to its row."""
+
+
+STAGED: MappingProxyType[OperationKind, str] = MappingProxyType(
+    {
+        OperationKind.PROGRAM: "program",
+        OperationKind.RESUME: "program",
+        OperationKind.BOLUS: "program",
+        OperationKind.PRIME: "program",
+        OperationKind.REFILL: "program",
+        OperationKind.LIMITS: "therapy_limits",
+        OperationKind.CLOCK: "set_clock",
+        OperationKind.ALARM_SETTINGS: "alarm_settings",
+    }
+)
+"""What BEGIN may open, and the row that must allow it besides BEGIN's own.
+
+A stop and a patient's bolus take effect in one step and are not staged.
+"""
 
 
 def allows(role: Role, operation: str) -> bool:

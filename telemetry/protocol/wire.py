@@ -23,10 +23,12 @@ from enum import Enum, IntEnum, IntFlag, StrEnum
 from types import MappingProxyType
 
 from telemetry.model import (
+    Activity,
     AlarmClass,
     AlarmKind,
     AlarmPriority,
     AlarmSignal,
+    Drive,
     Drug,
     LogCode,
     OperationKind,
@@ -37,6 +39,7 @@ from telemetry.model import (
     Verdict,
     Warn,
 )
+from telemetry.therapy import EVERY_DAY, MINUTES_PER_DAY
 
 PROTOCOL_MAJOR = 1
 SUITE_NOISE_KKPSK0 = 1
@@ -144,6 +147,25 @@ REASON_STATUS: MappingProxyType[RefusalReason, Status] = MappingProxyType(
         RefusalReason.END_OF_SERVICE: Status.STATE,
         RefusalReason.NO_SUCH_ALARM: Status.STATE,
         RefusalReason.MEMORY_UNRELIABLE: Status.MEMORY,
+        RefusalReason.SCHEDULE_MALFORMED: Status.FORMAT,
+        RefusalReason.TOO_MANY_STEPS: Status.LIMIT_HARD,
+        RefusalReason.BOLUS_DOSE_ABOVE_HARD_LIMIT: Status.LIMIT_HARD,
+        RefusalReason.BOLUS_LONGER_THAN_INTERVAL: Status.LIMIT_HARD,
+        RefusalReason.WINDOW_DOSE_ABOVE_HARD_LIMIT: Status.LIMIT_HARD,
+        RefusalReason.BOLUS_COUNT_REACHED: Status.LIMIT_HARD,
+        RefusalReason.RESERVOIR_OVERFILLED: Status.LIMIT_HARD,
+        RefusalReason.PRIME_TOO_LARGE: Status.LIMIT_HARD,
+        RefusalReason.LIMIT_OUTSIDE_DEVICE: Status.LIMIT_HARD,
+        RefusalReason.PATIENT_BOLUS_FORBIDDEN: Status.UNSUPPORTED,
+        RefusalReason.BRIDGE_MISMATCH: Status.BINDING,
+        RefusalReason.ACTIVITY_RUNNING: Status.STATE,
+        RefusalReason.NOT_DELIVERING: Status.STATE,
+        RefusalReason.PATIENT_BOLUS_NOT_PRESCRIBED: Status.STATE,
+        RefusalReason.LOCKED_OUT: Status.STATE,
+        RefusalReason.CRITICAL_ALARM_PRESENT: Status.STATE,
+        RefusalReason.DOSE_LIMIT_TRIPPED: Status.STATE,
+        RefusalReason.PUMP_ON_SHELF: Status.STATE,
+        RefusalReason.STORED_ERROR: Status.MEMORY,
     }
 )
 """The status class of each detailed reason: what a ``Refusal`` of that reason carries in its header."""
@@ -159,7 +181,12 @@ _CodeTable = MappingProxyType[int, Enum | None]
 
 
 def _spaced(kind: type[Enum]) -> _CodeTable:
-    """Give each member, in order of definition, a code from the spaced set."""
+    """Give each member, in order of definition, a code from the spaced set.
+
+    Raises ``ValueError`` on import when there are more members than codes: none would be left out silently.
+    """
+    if len(kind) > len(_SPACED):
+        raise ValueError(f"{kind.__name__}: {len(kind)} members, the spaced codes are {len(_SPACED)}")
     return MappingProxyType(dict(zip(_SPACED, kind, strict=False)))
 
 
@@ -173,6 +200,7 @@ CODES: MappingProxyType[str, _CodeTable] = MappingProxyType(
         "status": _spaced(Status),
         "verdict": _spaced(Verdict),
         "mode": _spaced(PumpMode),
+        "activity": _spaced(Activity),
         "alarm": _spaced(AlarmKind),
         "alarm_class": _spaced(AlarmClass),
         "alarm_priority": _spaced(AlarmPriority),
@@ -180,6 +208,7 @@ CODES: MappingProxyType[str, _CodeTable] = MappingProxyType(
         "role": _spaced(Role),
         "operation": _spaced(OperationKind),
         "stop_reason": _spaced(StopReason),
+        "drive": _spaced(Drive),
         "drug": _counted(Drug),
         "log_code": _counted(LogCode),
         "reason": MappingProxyType({0: None, **_counted(RefusalReason)}),
@@ -223,7 +252,8 @@ BOOL_FALSE, BOOL_TRUE = 0x33, 0xCC
 class Field:
     """One field: name, kind, bytes, unit for people, and the range that decoders enforce.
 
-    ``none`` is the integer that stands for Python's ``None`` (an instant that does not exist).
+    ``none`` is the integer that stands for Python's ``None`` (an instant that does not exist). ``bias`` is added to a
+    signed number to make it the unsigned one on the wire; ``low`` and ``high`` are of the number itself.
     """
 
     name: str
@@ -234,6 +264,7 @@ class Field:
     high: int | None = None
     table: str = ""
     none: int | None = None
+    bias: int = 0
 
 
 def _uint(name: str, size: int, unit: str = "", *, low: int = 0, high: int | None = None) -> Field:
@@ -244,6 +275,11 @@ def _instant(name: str, size: int = 8) -> Field:
     """An instant in pump seconds that may not exist (all ones)."""
     ones = (1 << 8 * size) - 1
     return Field(name, Kind.UINT, size, "s of pump time; all ones: none", 0, ones, none=ones)
+
+
+def _signed(name: str, size: int, unit: str, *, bias: int, low: int, high: int) -> Field:
+    """A number that may be negative; the wire carries it plus ``bias``."""
+    return Field(name, Kind.UINT, size, unit, low, high, bias=bias)
 
 
 def _bool(name: str) -> Field:
@@ -283,7 +319,11 @@ MAX_ALARM_RECORDS = 13
 MAX_LOG_RECORDS = 8
 MAX_WRITE = 200
 MAX_IMAGE = 4096
-"""Longest program image a pump accepts in parts; leaves room for schedules of many steps."""
+"""Longest image a pump accepts in parts; a refill with the longest schedule fits (checked below)."""
+MAX_STEPS = 7 * 24
+"""Steps of a schedule on the wire: each day of the week with a step every hour; a pump may allow fewer."""
+MAX_RAMP_STEPS = 64
+MAX_CONCENTRATIONS = 8
 MAX_READ_BACK_PART = 200
 MAX_READ_BACK_LAST_PART = 120
 
@@ -309,31 +349,138 @@ RECORDS: MappingProxyType[str, tuple[Field, ...]] = MappingProxyType(
             _uint("detail", 2),
             _uint("value", 8),
         ),
-    }
-)
-"""Records that repeat inside a message. Their dataclasses stand in ``messages.py``."""
-
-IMAGE_SCHEMA = 1
-IMAGES: MappingProxyType[str, tuple[Field, ...]] = MappingProxyType(
-    {
-        "program_image": (
-            _uint("schema", 1, low=IMAGE_SCHEMA, high=IMAGE_SCHEMA),
-            _code("mode", "mode"),
-            _code("drug", "drug", 2),
-            _uint("concentration_ng_per_ml", 4, "ng/ml"),
-            _uint("reservoir_generation", 4),
+        "program_step": (
+            _uint("days", 1, "bitmap, Monday is bit 0", low=1, high=EVERY_DAY),
+            _uint("start_minute", 2, "minutes after the pump's midnight", high=MINUTES_PER_DAY - 1),
+            _uint("rate_nl_per_day", 4, "nl/day"),
+            _uint("dose_ng_per_day", 8, "ng/day at this rate"),
+        ),
+        "program_bolus": (
+            _uint("volume_nl", 4, "nl"),
+            _uint("dose_ng", 8, "ng"),
+            _uint("duration_s", 4, "s", low=1),
+            _uint("interval_s", 4, "s from start to start", low=1),
+            _uint("first_in_s", 4, "s after the program begins"),
+        ),
+        "program_ramp_step": (
+            _uint("days", 2, "days of delivery", low=1),
             _uint("rate_nl_per_day", 4, "nl/day"),
             _uint("dose_ng_per_day", 8, "ng/day"),
         ),
+        "program_patient_bolus": (
+            _uint("volume_nl", 4, "nl"),
+            _uint("dose_ng", 8, "ng"),
+            _uint("duration_s", 4, "s", low=1),
+            _uint("lockout_s", 4, "s from end to start"),
+            _uint("max_per_24h", 1, "boluses in any 24 h", low=1),
+        ),
+        "program_bridge": (
+            _uint("volume_nl", 4, "nl of the old drug"),
+            _uint("rate_nl_per_day", 4, "nl/day"),
+            _uint("dose_ng_per_day", 8, "ng/day of the old drug"),
+            _uint("concentration_ng_per_ml", 4, "ng/ml of the old drug"),
+        ),
+        "listed_concentration": (_uint("concentration_ng_per_ml", 4, "ng/ml"),),
+    }
+)
+"""Records that repeat inside a message or image. Their dataclasses are names of ``messages.py``."""
+
+IMAGE_SCHEMA = 1
+_SHIFT_BIAS = 1 << 31
+LAST_UTC_S = (1 << 32) - 1
+"""A clock may be set up to the year 2106: beyond the life of any pump, and any shift fits ``Staged``."""
+MAX_ZONE_MINUTES = MINUTES_PER_DAY
+_SCHEMA = _uint("schema", 1, low=IMAGE_SCHEMA, high=IMAGE_SCHEMA)
+_ZONE = _signed(
+    "zone_minutes",
+    2,
+    "min east of UTC",
+    bias=MAX_ZONE_MINUTES,
+    low=-MAX_ZONE_MINUTES,
+    high=MAX_ZONE_MINUTES,
+)
+_BINDING = (_uint("concentration_ng_per_ml", 4, "ng/ml"), _uint("reservoir_generation", 4))
+_PROGRAM = (
+    _code("mode", "mode"),
+    _code("drug", "drug", 2),
+    *_BINDING,
+    _uint("rate_nl_per_day", 4, "nl/day"),
+    _uint("dose_ng_per_day", 8, "ng/day"),
+    _records("steps", "program_step", MAX_STEPS),
+    _records("bolus", "program_bolus", 1),
+    _records("ramp", "program_ramp_step", MAX_RAMP_STEPS),
+    _records("patient_bolus", "program_patient_bolus", 1),
+    _records("bridge", "program_bridge", 1),
+)
+_LIMITS = (
+    _uint("min_rate_nl_per_day", 4, "nl/day"),
+    _uint("max_rate_nl_per_day", 4, "nl/day"),
+    _uint("keep_alive_rate_nl_per_day", 4, "nl/day"),
+    _uint("low_reservoir_alarm_nl", 4, "nl"),
+    _uint("daily_dose_hard_min_ng", 8, "ng/day"),
+    _uint("daily_dose_hard_max_ng", 8, "ng/day"),
+    _uint("daily_dose_soft_min_ng", 8, "ng/day"),
+    _uint("daily_dose_soft_max_ng", 8, "ng/day"),
+    _uint("change_soft_ppm", 4, "ppm"),
+    _uint("change_hard_ppm", 4, "ppm"),
+    _uint("bolus_dose_soft_max_ng", 8, "ng"),
+    _uint("bolus_dose_hard_max_ng", 8, "ng"),
+)
+_ALARM_SETTINGS = (
+    _uint("low_reservoir_alarm_nl", 4, "nl"),
+    _bool("low_reservoir_enabled"),
+    _bool("elective_replacement_enabled"),
+)
+
+IMAGES: MappingProxyType[str, tuple[Field, ...]] = MappingProxyType(
+    {
+        "program_image": (_SCHEMA, *_PROGRAM),
         "resume_image": (
-            _uint("schema", 1, low=IMAGE_SCHEMA, high=IMAGE_SCHEMA),
+            _SCHEMA,
             _uint("reserved", 3, high=0),
             _uint("program_sequence", 4),
             _bytes("program_digest", SHORT_DIGEST_SIZE),
         ),
+        "bolus_image": (
+            _SCHEMA,
+            _uint("volume_nl", 4, "nl"),
+            _uint("dose_ng", 8, "ng"),
+            _uint("duration_s", 4, "s", low=1),
+            *_BINDING,
+        ),
+        "prime_image": (
+            _SCHEMA,
+            _uint("volume_nl", 4, "nl"),
+            _uint("rate_nl_per_day", 4, "nl/day"),
+            *_BINDING,
+        ),
+        "refill_image": (
+            _SCHEMA,
+            _uint("volume_nl", 4, "nl in the reservoir now"),
+            _uint("withdrawn_nl", 4, "nl taken out before"),
+            *_PROGRAM,
+        ),
+        "limits_image": (_SCHEMA, *_LIMITS),
+        "clock_image": (_SCHEMA, _uint("utc_s", 8, "s since 1970-01-01 UTC", high=LAST_UTC_S), _ZONE),
+        "alarm_settings_image": (_SCHEMA, *_ALARM_SETTINGS),
     }
 )
 """What a transaction stages, per operation kind. The image digest is SHA-256 over these bytes."""
+
+
+def longest(fields: tuple[Field, ...]) -> int:
+    """The most bytes that these fields can take: every blob and list full."""
+    return sum(
+        field.size
+        + (field.high or 0)
+        * {Kind.BLOB: 1, Kind.RECORDS: sum(f.size for f in RECORDS.get(field.table, ()))}.get(field.kind, 0)
+        for field in fields
+    )
+
+
+_TOO_LONG = [name for name, fields in IMAGES.items() if longest(fields) > MAX_IMAGE]
+if _TOO_LONG:  # pragma: no cover - a broken table
+    raise ValueError(f"{', '.join(_TOO_LONG)}: longer than MAX_IMAGE {MAX_IMAGE}")
 
 HANDSHAKE: MappingProxyType[str, tuple[Field, ...]] = MappingProxyType(
     {
@@ -460,7 +607,14 @@ _BASE = (
 MESSAGES: tuple[MessageSpec, ...] = (
     _request(0x01, "ReadIdentity", "read_status", (), ("Identity",), "Who are you?"),
     _request(0x02, "ReadStatus", "read_status", (), ("Status",), "What are you doing?"),
-    _request(0x03, "ReadProgram", "read_program", (), ("ProgramReport",), "Which program is in force?"),
+    _request(
+        0x03,
+        "ReadProgram",
+        "read_program",
+        (_uint("part", 1),),
+        ("ProgramReport",),
+        "Which program is in force? One part of its image.",
+    ),
     _request(0x04, "ReadAlarms", "read_status", (), ("AlarmReport",), "Which alarms are there?"),
     _request(
         0x05,
@@ -472,6 +626,12 @@ MESSAGES: tuple[MessageSpec, ...] = (
     ),
     _request(0x06, "ReadLimits", "read_program", (), ("Limits",), "Which limits do you enforce?"),
     _request(0x07, "ReadLedger", "read_status", (), ("LedgerHead",), "Where is your ledger, and this slot in it?"),
+    _request(
+        0x08, "ReadDelivery", "read_status", (), ("Delivery",), "What are you giving on top, and how much in 24 h?"
+    ),
+    _request(
+        0x09, "ReadAlarmSettings", "read_program", (), ("AlarmSettingsReport",), "How are your alarms configured?"
+    ),
     _request(
         0x10,
         "SetRate",
@@ -500,7 +660,7 @@ MESSAGES: tuple[MessageSpec, ...] = (
             _bytes("image_digest", DIGEST_SIZE),
         ),
         ("Begun", "VerdictReport"),
-        "Open a transaction whose image follows in WRITEs.",
+        "Open a transaction whose image follows in WRITEs; its kind has a row of the role table of its own.",
         idempotent=False,
     ),
     _request(
@@ -575,6 +735,18 @@ MESSAGES: tuple[MessageSpec, ...] = (
         ("AlarmReport",),
         "Release a latched alarm whose condition is over; quiet one that is present.",
     ),
+    _request(
+        0x1A,
+        "PatientBolus",
+        "patient_bolus",
+        (
+            _bytes("op_id", OP_ID_SIZE),
+            _uint("acked_through", 8, "operation counter"),
+        ),
+        ("VerdictReport",),
+        "Give the bolus that was prescribed for the patient's own use, in one step; the pump decides.",
+        changes_therapy=True,
+    ),
     _request(0x1F, "Close", "own_operation", (), ("Closed",), "End the session so that truncation would show."),
     _answer(
         0x81,
@@ -585,8 +757,12 @@ MESSAGES: tuple[MessageSpec, ...] = (
             _bytes("pump_id", 8),
             _uint("firmware", 4),
             _uint("reservoir_capacity_nl", 4, "nl"),
-            _uint("path_volume_nl", 4, "nl"),
+            _uint("tubing_volume_nl", 4, "nl, as the pump was told"),
+            _uint("catheter_volume_nl", 4, "nl, as the pump was told"),
             _code("drug", "drug", 2),
+            _code("drive", "drive"),
+            _bool("level_sensor"),
+            _uint("calibration_ppm", 4, "ppm of nominal; 1000000: exact", low=1),
             _uint("activated_ago_s", 8, "s before now"),
             _uint("now_s", 8, "s of pump time"),
             _uint("epoch_utc_s", 8, "s since 1970-01-01 UTC"),
@@ -615,6 +791,8 @@ MESSAGES: tuple[MessageSpec, ...] = (
             _uint("now_s", 8, "s of pump time"),
             _uint("clock_utc_s", 8, "s since 1970-01-01 UTC, by the pump's clock"),
             _instant("stopped_since_s"),
+            _code("activity", "activity"),
+            _instant("activity_ends_s"),
         ),
         "What the pump believes: its own books.",
     ),
@@ -622,17 +800,14 @@ MESSAGES: tuple[MessageSpec, ...] = (
         0x83,
         "ProgramReport",
         (
-            _code("mode", "mode"),
-            _uint("rate_nl_per_day", 4, "nl/day"),
-            _uint("dose_ng_per_day", 8, "ng/day"),
-            _uint("concentration_ng_per_ml", 4, "ng/ml"),
-            _code("drug", "drug", 2),
-            _uint("reservoir_generation", 4),
             _uint("program_sequence", 4),
             _bytes("program_digest", SHORT_DIGEST_SIZE),
             _bool("stopped"),
+            _uint("part", 1),
+            _uint("parts", 1, low=1),
+            _blob("image", MAX_READ_BACK_PART),
         ),
-        "The committed program, whether or not it runs.",
+        "A part of the committed program's image (program_image), whether or not it runs.",
     ),
     _answer(
         0x84,
@@ -655,19 +830,19 @@ MESSAGES: tuple[MessageSpec, ...] = (
         0x86,
         "Limits",
         (
-            _uint("min_rate_nl_per_day", 4, "nl/day"),
-            _uint("max_rate_nl_per_day", 4, "nl/day"),
-            _uint("keep_alive_rate_nl_per_day", 4, "nl/day"),
-            _uint("low_reservoir_alarm_nl", 4, "nl"),
-            _uint("daily_dose_hard_min_ng", 8, "ng/day"),
-            _uint("daily_dose_hard_max_ng", 8, "ng/day"),
-            _uint("daily_dose_soft_min_ng", 8, "ng/day"),
-            _uint("daily_dose_soft_max_ng", 8, "ng/day"),
-            _uint("change_soft_ppm", 4, "ppm"),
-            _uint("change_hard_ppm", 4, "ppm"),
+            *_LIMITS,
+            _uint("max_schedule_steps", 1, "steps a day"),
+            _uint("max_ramp_steps", 1),
+            _bool("zero_rate_allowed"),
+            _bool("patient_bolus_allowed"),
+            _uint("prime_rate_nl_per_day", 4, "nl/day"),
+            _uint("window_1h_nl", 4, "nl, at most in any hour"),
+            _uint("window_4h_nl", 4, "nl, at most in any 4 h"),
+            _uint("window_24h_nl", 4, "nl, at most in any 24 h"),
             _uint("max_silence_s", 2, "s"),
+            _records("concentrations", "listed_concentration", MAX_CONCENTRATIONS),
         ),
-        "Limits the pump enforces by itself.",
+        "Limits the pump enforces by itself, and what of its rules explains a refusal beforehand.",
     ),
     _answer(
         0x87,
@@ -681,6 +856,28 @@ MESSAGES: tuple[MessageSpec, ...] = (
         "The ledger's head and this slot's last operation counter.",
     ),
     _answer(
+        0x88,
+        "Delivery",
+        (
+            _code("activity", "activity"),
+            _uint("activity_volume_nl", 4, "nl"),
+            _uint("activity_delivered_nl", 4, "nl"),
+            _instant("activity_ends_s"),
+            _uint("window_1h_nl", 4, "nl in the last hour"),
+            _uint("window_4h_nl", 4, "nl in the last 4 h"),
+            _uint("window_24h_nl", 4, "nl in the last 24 h"),
+            _uint("window_24h_ng", 8, "ng in the last 24 h"),
+            _uint("patient_boluses_24h", 1),
+            _instant("locked_out_until_s"),
+            _instant("next_change_s"),
+            _ZONE,
+            _uint("clock_utc_s", 8, "s since 1970-01-01 UTC, by the pump's clock"),
+            _uint("now_s", 8, "s of pump time"),
+        ),
+        "What the pump counts of its own commanded delivery.",
+    ),
+    _answer(0x89, "AlarmSettingsReport", _ALARM_SETTINGS, "What a clinician may set of the alarms, as it is."),
+    _answer(
         0x90,
         "Staged",
         (
@@ -693,6 +890,14 @@ MESSAGES: tuple[MessageSpec, ...] = (
             _uint("lowest_nl_per_day", 4, "nl/day"),
             _uint("change_ppm", 4, "ppm of the present daily dose, as distance"),
             _uint("empty_in_s", 4, "s; all ones: longer"),
+            _signed(
+                "shift_minutes",
+                4,
+                "min that a schedule moves against the patient's day; 0 but for a clock",
+                bias=_SHIFT_BIAS,
+                low=-_SHIFT_BIAS,
+                high=_SHIFT_BIAS - 1,
+            ),
             _bitmap("warnings", "warnings"),
             _bytes("image_digest", DIGEST_SIZE),
             _bytes("token", TOKEN_SIZE),
@@ -781,7 +986,7 @@ def describe_layout(name: str, version: int, fields: tuple[Field, ...]) -> str:
     parts = [f"{name}/{version}"]
     parts += [
         f"{f.name}:{f.kind}:{f.size}:{f.low}:{'' if f.high is None else f.high}:{f.table}"
-        f":{'' if f.none is None else f.none}"
+        f":{'' if f.none is None else f.none}:{f.bias or ''}"
         for f in fields
     ]
     return ";".join(parts)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from telemetry.model import RefusalReason, Warn
 from telemetry.protocol import messages as wire
-from telemetry.protocol.wire import MAX_ALARM_RECORDS, REASON_STATUS
+from telemetry.protocol.orders import encode_order
+from telemetry.protocol.wire import MAX_ALARM_RECORDS, MAX_READ_BACK_PART, REASON_STATUS
+from telemetry.sim.transaction import refuse_missing_part
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
     from telemetry.errors import Refused
-    from telemetry.model import Alarm, Identity, LogReport, ProgramReport, PumpLimits, PumpStatus
+    from telemetry.model import Alarm, DeliveryReport, Identity, LogReport, PumpLimits, PumpStatus
     from telemetry.sim.pump.ledger import OperationRecord
+    from telemetry.sim.pump.profile import PumpProfile
+    from telemetry.therapy import AlarmSettings, ProgramReport
 
 
 def identity(who: Identity, now_ms: int) -> wire.Identity:
@@ -24,8 +28,12 @@ def identity(who: Identity, now_ms: int) -> wire.Identity:
         pump_id=who.pump_id,
         firmware=who.firmware,
         reservoir_capacity_nl=who.reservoir_capacity_nl,
-        path_volume_nl=who.path_volume_nl,
+        tubing_volume_nl=who.tubing_volume_nl,
+        catheter_volume_nl=who.catheter_volume_nl,
         drug=who.drug,
+        drive=who.drive,
+        level_sensor=who.level_sensor,
+        calibration_ppm=who.calibration_ppm,
         activated_ago_s=(now_ms - who.activated_ms) // MS_PER_SECOND,
         now_s=now_ms // MS_PER_SECOND,
         epoch_utc_s=who.epoch_utc_s,
@@ -53,23 +61,54 @@ def status(now: PumpStatus) -> wire.Status:
         now_s=now.now_ms // MS_PER_SECOND,
         clock_utc_s=now.clock_utc_s,
         stopped_since_s=_seconds(now.stopped_since_ms),
+        activity=now.activity,
+        activity_ends_s=_seconds(now.activity_ends_ms),
         alarm_sequence=now.alarm_sequence,
     )
 
 
-def program(report: ProgramReport) -> wire.ProgramReport:
-    """The committed program."""
-    committed = report.program
+def program(report: ProgramReport, part: int) -> wire.ProgramReport:
+    """One part of the committed program; raises ``Refused`` for a part that does not exist."""
+    image = encode_order(report.program)
+    parts = -(-len(image) // MAX_READ_BACK_PART)
+    refuse_missing_part(part, parts)
     return wire.ProgramReport(
-        mode=committed.mode,
-        rate_nl_per_day=committed.rate_nl_per_day,
-        dose_ng_per_day=committed.dose_ng_per_day,
-        concentration_ng_per_ml=committed.concentration_ng_per_ml,
-        drug=committed.drug,
-        reservoir_generation=committed.reservoir_generation,
         program_sequence=report.program_sequence,
         program_digest=report.program_digest,
         stopped=report.stopped,
+        part=part,
+        parts=parts,
+        image=image[part * MAX_READ_BACK_PART : (part + 1) * MAX_READ_BACK_PART],
+    )
+
+
+def delivery(now: DeliveryReport) -> wire.Delivery:
+    """What the pump counts of its own delivery; the end of a lock-out is rounded up, so that it is over by then."""
+    locked_ms = now.locked_out_until_ms
+    return wire.Delivery(
+        activity=now.activity,
+        activity_volume_nl=now.activity_volume_nl,
+        activity_delivered_nl=now.activity_delivered_nl,
+        activity_ends_s=_seconds(now.activity_ends_ms),
+        window_1h_nl=now.window_1h_nl,
+        window_4h_nl=now.window_4h_nl,
+        window_24h_nl=now.window_24h_nl,
+        window_24h_ng=now.window_24h_ng,
+        patient_boluses_24h=now.patient_boluses_24h,
+        locked_out_until_s=None if locked_ms is None else -(-locked_ms // MS_PER_SECOND),
+        next_change_s=_seconds(now.next_change_ms),
+        zone_minutes=now.zone_minutes,
+        clock_utc_s=now.clock_utc_s,
+        now_s=now.now_ms // MS_PER_SECOND,
+    )
+
+
+def alarm_settings(settings: AlarmSettings) -> wire.AlarmSettingsReport:
+    """How the alarms are configured."""
+    return wire.AlarmSettingsReport(
+        low_reservoir_alarm_nl=settings.low_reservoir_alarm_nl,
+        low_reservoir_enabled=settings.low_reservoir_enabled,
+        elective_replacement_enabled=settings.elective_replacement_enabled,
     )
 
 
@@ -93,8 +132,8 @@ def alarms(present: tuple[Alarm, ...]) -> wire.AlarmReport:
     )
 
 
-def limits(enforced: PumpLimits, max_silence_s: int) -> wire.Limits:
-    """The limits the pump enforces."""
+def limits(enforced: PumpLimits, profile: PumpProfile) -> wire.Limits:
+    """The limits the pump enforces, and the rules of its family that explain a refusal beforehand."""
     return wire.Limits(
         min_rate_nl_per_day=enforced.min_rate_nl_per_day,
         max_rate_nl_per_day=enforced.max_rate_nl_per_day,
@@ -106,7 +145,18 @@ def limits(enforced: PumpLimits, max_silence_s: int) -> wire.Limits:
         daily_dose_soft_max_ng=enforced.daily_dose_soft_max_ng,
         change_soft_ppm=enforced.change_soft_ppm,
         change_hard_ppm=enforced.change_hard_ppm,
-        max_silence_s=max_silence_s,
+        bolus_dose_soft_max_ng=enforced.bolus_dose_soft_max_ng,
+        bolus_dose_hard_max_ng=enforced.bolus_dose_hard_max_ng,
+        max_schedule_steps=profile.max_schedule_steps,
+        max_ramp_steps=profile.max_ramp_steps,
+        zero_rate_allowed=profile.zero_rate_allowed,
+        patient_bolus_allowed=profile.patient_bolus_allowed,
+        prime_rate_nl_per_day=profile.prime_rate_nl_per_day,
+        window_1h_nl=profile.window_1h_nl,
+        window_4h_nl=profile.window_4h_nl,
+        window_24h_nl=profile.window_24h_nl,
+        max_silence_s=profile.max_silence_ms // MS_PER_SECOND,
+        concentrations=tuple(map(wire.ListedConcentration, profile.concentrations_ng_per_ml)),
     )
 
 

@@ -56,6 +56,11 @@ async def connect_pump(pump: VirtualPump, receiver: Receiver) -> Transport:
     return _link(station_of(pump), receiver, "sim:")
 
 
+def pump_of(url: TransportURL, clock: Clock) -> VirtualPump:
+    """The pump that ``url`` describes, new and without a link; raises ``UsageError`` for a wrong parameter."""
+    return _station(url, clock).pump
+
+
 def station_of(pump: VirtualPump) -> Station:
     """The telemeter that lies over this pump in this process, made when first asked for."""
     key = f"pump {id(pump)}"

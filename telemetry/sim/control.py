@@ -8,6 +8,9 @@ request                  answer
                          events that happened, each at its exact instant
 ``POST /v1/contact``     ``{"coupling_bars": 0…5}``: lifts or places the telemeter
 ``GET /v1/snapshot``     the state of the pump, restorable
+``GET /v1/faults``       the catalogue of faults, and every order that is armed
+``POST /v1/…``           an act of ``tampering.py``: fault, fault/clear, needle, environment, mri, …;
+                         what it did, and the events that happened at once
 =======================  ==============================================================================
 
 Every answer carries ``"simulated": true``. A refusal is ``{"error": …, "field": …, "limit": …}`` with status 400
@@ -34,6 +37,7 @@ from starlette.routing import Route
 from telemetry.clock import span_ms
 from telemetry.errors import LinkOpenError, TelemetryError, UsageError
 from telemetry.sim.nearfield import FULL_COUPLING_BARS
+from telemetry.sim.tampering import TAMPERINGS
 from telemetry.transport.url import parse_url
 from telemetry.units import MS_PER_DAY
 
@@ -70,6 +74,14 @@ class Bench(Protocol):
 
     def snapshot(self) -> dict[str, object]:
         """The restorable state."""
+        ...
+
+    def faults(self) -> dict[str, object]:
+        """The catalogue, and what is armed."""
+        ...
+
+    def tamper(self, act: str, body: Mapping[str, object]) -> dict[str, object]:
+        """Do one of ``TAMPERINGS``; returns what it did and the events that happened."""
         ...
 
 
@@ -134,12 +146,24 @@ def application(bench: Bench, token: str, hosts: frozenset[str]) -> ASGIApp:
     async def snapshot(_request: Request) -> Response:
         return JSONResponse(_marked(bench.snapshot()))
 
+    async def faults(_request: Request) -> Response:
+        return JSONResponse(_marked(bench.faults()))
+
+    def tampering(act: str) -> Route:
+        async def tamper(request: Request) -> Response:
+            body = await _body(request, TAMPERINGS[act].fields)
+            return JSONResponse(_marked(bench.tamper(act, body)))
+
+        return Route(f"/v1/{act}", tamper, methods=["POST"])
+
     app = Starlette(
         routes=[
             Route("/v1/inspect", inspect, methods=["GET"]),
             Route("/v1/advance", advance, methods=["POST"]),
             Route("/v1/contact", contact, methods=["POST"]),
             Route("/v1/snapshot", snapshot, methods=["GET"]),
+            Route("/v1/faults", faults, methods=["GET"]),
+            *(tampering(act) for act in TAMPERINGS),
         ],
         exception_handlers={HTTPException: _http_error, TelemetryError: _refusal, _BadRequestError: _refusal},
     )
@@ -262,7 +286,8 @@ async def _body(request: Request, known: tuple[str, ...]) -> Mapping[str, object
         raise _BadRequestError("the body is no JSON object")
     for name in found:
         if name not in known:
-            raise _BadRequestError(f"{name!r} is unknown; known are {', '.join(known)}", field=str(name))
+            has = f"known are {', '.join(known)}" if known else "this request has none"
+            raise _BadRequestError(f"{name!r} is unknown; {has}", field=str(name))
     return found
 
 

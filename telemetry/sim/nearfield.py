@@ -1,13 +1,14 @@
 """The few centimetres between telemeter and pump: coupling, air time, delay and loss, all seeded.
 
 Loss and delay are off unless asked for (protocol.md, Decided 12). No body model yet: the coupling bar is set by
-whoever holds the telemeter.
+whoever holds the telemeter. What is wrong with the air around the pump (``radio.py``) comes on top.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from telemetry.errors import UsageError
 from telemetry.units import MS_PER_SECOND
@@ -41,13 +42,30 @@ class NearFieldSettings:
                 raise UsageError(f"near field {name}: {value} is outside 0 to {high}")
 
 
-class NearField:
-    """Decides, frame by frame, whether and when it gets across."""
+class Trouble(Protocol):
+    """What is wrong with the air, for every telemeter over the pump alike."""
 
-    def __init__(self, settings: NearFieldSettings, seed: int = 0) -> None:
+    @property
+    def lifted(self) -> bool:
+        """Whether no telemeter reaches the pump."""
+
+    def loses(self, size_bytes: int) -> bool:
+        """Whether the next frame of this size is lost."""
+
+
+class NearField:
+    """Decides, frame by frame, whether and when it gets across. ``placed_bars``: how well the telemeter was laid."""
+
+    def __init__(self, settings: NearFieldSettings, seed: int = 0, trouble: Trouble | None = None) -> None:
         self.settings = settings
         self._random = Random(seed)  # noqa: S311 - a simulated radio, no secret
-        self.coupling_bars = FULL_COUPLING_BARS
+        self._trouble = trouble
+        self.placed_bars = FULL_COUPLING_BARS
+
+    @property
+    def coupling_bars(self) -> int:
+        """What the telemeter's bar shows: 0 without contact."""
+        return 0 if self._trouble is not None and self._trouble.lifted else self.placed_bars
 
     @property
     def contact(self) -> bool:
@@ -57,6 +75,8 @@ class NearField:
     def crossing_ms(self, size_bytes: int) -> int | None:
         """Milliseconds a frame of this size takes across, or None when it is lost."""
         if not self.contact:
+            return None
+        if self._trouble is not None and self._trouble.loses(size_bytes):
             return None
         settings = self.settings
         if settings.loss_ppm and self._random.randrange(PPM) < settings.loss_ppm:

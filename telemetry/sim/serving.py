@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 from telemetry.clock import ScaledClock, host_utc_s
 from telemetry.errors import LinkOpenError, UsageError
 from telemetry.sim.control import DEFAULT_URL, ControlServer
+from telemetry.sim.faults.telling import catalogue_record
 from telemetry.sim.nearfield import NearFieldSettings
 from telemetry.sim.profiles import DEFAULT_PROFILE, load_profile
 from telemetry.sim.pump.device import PUMP_ID_SIZE
 from telemetry.sim.runtime import LiveSimulator, RuntimeFile
 from telemetry.sim.state_file import StateFile
 from telemetry.sim.station import Station
+from telemetry.sim.tampering import TAMPERINGS, armed_faults
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.transport.registry import listen
 from telemetry.transport.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -51,6 +53,9 @@ class SimulatorSettings:
     state: Path | None = None
     control: str | None = DEFAULT_URL
     near_field: NearFieldSettings = field(default_factory=NearFieldSettings)
+    age: str | None = None
+    """A start state of ``ages.py``; None: not said."""
+    serial: str | None = None
 
 
 class Simulator:
@@ -212,17 +217,25 @@ class Simulator:
         """Jump therapy time: open sessions end; the events that happened, each at its exact instant."""
         self.station.sync()
         from_ms = self.pump.now_ms
-        self._jumped = []
-        try:
+        with self._noting() as events:
             self.clock.jump(ms)
             self.station.sync()
-            events = self._jumped
-        finally:
-            self._jumped = None
         if not self.station.save():
             raise UsageError(f"advance: time passed, but {self.station.failure}")
+        return {"from_ms": from_ms, **self._after(events)}
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[list[PumpEvent]]:
+        """Note the events of the pump meanwhile."""
+        noted: list[PumpEvent] = []
+        self._jumped = noted
+        try:
+            yield noted
+        finally:
+            self._jumped = None
+
+    def _after(self, events: list[PumpEvent]) -> dict[str, object]:
         return {
-            "from_ms": from_ms,
             "now_ms": self.pump.now_ms,
             "epoch_utc_s": self.pump.device.identity().epoch_utc_s,
             "events": [{"at_ms": event.at_ms, "kind": event.kind, "detail": event.detail} for event in events],
@@ -239,6 +252,21 @@ class Simulator:
         """The state of the pump, restorable."""
         self.station.sync()
         return {"snapshot": self.pump.snapshot()}
+
+    def faults(self) -> dict[str, object]:
+        """The catalogue, and what is armed."""
+        self.station.sync()
+        return {"catalogue": catalogue_record(), **armed_faults(self.pump)}
+
+    def tamper(self, act: str, body: Mapping[str, object]) -> dict[str, object]:
+        """Do one of ``TAMPERINGS``; what it did, and the events that happened at once."""
+        self.station.sync()
+        with self._noting() as events:
+            done = TAMPERINGS[act].do(self.pump, body)
+            self.station.sync()
+        if not self.station.save():
+            raise UsageError(f"{act}: it was done, but {self.station.failure}")
+        return {**done, **self._after(events)}
 
 
 def is_alarm(kind: str) -> bool:
@@ -262,6 +290,8 @@ def _begin(settings: SimulatorSettings) -> tuple[VirtualPump, ScaledClock]:
         settings.profile or DEFAULT_PROFILE,
         settings.seed,
         clock,
+        age=settings.age,
+        serial=settings.serial,
         epoch_utc_s=host_utc_s(),
         pump_id=os.urandom(PUMP_ID_SIZE) if settings.seed is None else None,
     )
@@ -278,6 +308,17 @@ def _continue(settings: SimulatorSettings, saved: dict[str, object]) -> tuple[Vi
         raise UsageError(
             f"--profile {settings.profile}: the state file {settings.state} holds a pump {model!r}; leave --profile "
             "out to go on with it, or give another --state"
+        )
+    if settings.age is not None:
+        raise UsageError(
+            f"--age {settings.age}: the pump in the state file {settings.state} has an age; leave --age out to go on "
+            "with it, or give another --state"
+        )
+    serial = pump.device.identity().serial
+    if settings.serial is not None and settings.serial != serial:
+        raise UsageError(
+            f"--serial {settings.serial}: the state file {settings.state} holds pump {serial}; leave --serial out to "
+            "go on with it, or give another --state"
         )
     if settings.seed is not None and settings.seed != pump.seed:
         held = "no seed" if pump.seed is None else f"seed {pump.seed}"

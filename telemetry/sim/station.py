@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING
 
 from telemetry.errors import LinkClosedError, TelemetryError
 from telemetry.link import FrameLink
 from telemetry.protocol.credentials import test_pump_secrets, test_slots
+from telemetry.protocol.frame import Frame
+from telemetry.protocol.handshake import PROBE_ID_SIZE
+from telemetry.protocol.messages import Probe
+from telemetry.protocol.records import encode_record
+from telemetry.protocol.wire import PROTOCOL_MAJOR, SUITE_NOISE_KKPSK0, FrameType
 from telemetry.sim.firmware import PumpFirmware
 from telemetry.sim.nearfield import NearField, NearFieldSettings
 from telemetry.sim.telemeter import Telemeter
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 
     from telemetry.clock import Clock, ScaledClock
     from telemetry.model import PumpEvent
-    from telemetry.protocol.frame import Frame
     from telemetry.protocol.messages import Message
     from telemetry.sim.pump.device import PumpDevice
     from telemetry.sim.telemeter import HostPort
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from telemetry.transport.base import Receiver, Transport
 
 TELEMETER_SERIAL = "SIM-T-0001"
+HEARD_FRAMES = 256
+"""How many frames to the pump somebody who listens has kept."""
 _LONGEST_NAP_S = 0.5
 """A jump of therapy time or a new event is noticed within this host time."""
 
@@ -65,9 +72,11 @@ class Station:
         self._links: set[FrameLink] = set()
         self.failure: TelemetryError | None = None
         self.firmware = self._new_firmware()
-        self.telemeter = Telemeter(
-            self, NearField(near_field or NearFieldSettings(), seed), self.clock, serial=telemeter_serial
-        )
+        air = NearField(near_field or NearFieldSettings(), seed, pump.radio)
+        self.telemeter = Telemeter(self, air, self.clock, serial=telemeter_serial)
+        self._heard: deque[Frame] = deque(maxlen=HEARD_FRAMES)
+        self._probes = 0
+        pump.radio.stations.add(self)
         self._stop_listening = self.clock.on_jump(self._jumped)
 
     def accept(self, transport: Transport) -> Receiver:
@@ -88,6 +97,10 @@ class Station:
 
     def receive(self, frame: Frame) -> list[bytes]:
         """A frame reached the pump; returns what it sends back (the telemeter's side of ``PumpUnderneath``)."""
+        self._heard.append(frame)
+        return self._give(frame)
+
+    def _give(self, frame: Frame) -> list[bytes]:
         device = self.sync()
         firmware = self._firmware_of(device)
         answers = firmware.receive(frame, self.clock.link_ms())
@@ -97,6 +110,40 @@ class Station:
                 return []
             firmware.verdict_pending = False
         return answers
+
+    # --- what strangers do with it (domain.md 4, F30) ----------------------------------------------------------------
+
+    @property
+    def heard(self) -> int:
+        """How many frames to the pump could be sent again."""
+        return len(self._heard)
+
+    def replay(self, frames: int) -> int:
+        """Send the pump so many of the last frames that it got, again and in their order; returns how many."""
+        kept = tuple(self._heard)[-frames:]
+        for frame in kept:
+            self._give(frame)
+        return len(kept)
+
+    def wake(self, probes: int) -> None:
+        """Wake the pump so many times, each time as somebody else, and never go on."""
+        for _ in range(probes):
+            self._probes += 1
+            probe_id = self._probes.to_bytes(PROBE_ID_SIZE, "little")
+            probe = Probe(
+                max_version=PROTOCOL_MAJOR,
+                min_version=PROTOCOL_MAJOR,
+                intent=0,
+                suites=1 << SUITE_NOISE_KKPSK0,
+                probe_id=probe_id,
+            )
+            self._give(Frame(FrameType.PROBE, 0, encode_record("probe", probe)))
+
+    def contact_changed(self) -> None:
+        """The telemeter was lifted by the hand that holds it, or laid back."""
+        self.telemeter.look()
+
+    # --- contact and time --------------------------------------------------------------------------------------------
 
     def contact_lost(self) -> None:
         """The telemeter has been off the skin for five seconds."""
@@ -127,7 +174,7 @@ class Station:
         """Let the pump live at the host's pace until cancelled: events come out at their instant, timers act."""
         while True:
             self._firmware_of(self.sync()).tick(clock.link_ms())
-            next_ms = self.pump.device.next_event_ms()
+            next_ms = self.pump.next_event_ms()
             delay_s = None if next_ms is None else clock.host_delay_s(next_ms)
             await asyncio.sleep(_LONGEST_NAP_S if delay_s is None else min(_LONGEST_NAP_S, delay_s))
 

@@ -59,6 +59,7 @@ class Telemeter:
     def __init__(self, pump: PumpUnderneath, near_field: NearField, clock: Clock, *, serial: str) -> None:
         self._pump = pump
         self.near_field = near_field
+        self._bars = near_field.coupling_bars
         self._clock = clock
         self.serial = serial
         self._hosts: list[HostPort] = []
@@ -101,18 +102,23 @@ class Telemeter:
         """
         if not 0 <= coupling_bars <= FULL_COUPLING_BARS:
             raise UsageError(f"coupling_bars: {coupling_bars} is outside 0 (lifted) to {FULL_COUPLING_BARS}")
-        had_contact = self.near_field.contact
-        changed = self.near_field.coupling_bars != coupling_bars
-        self.near_field.coupling_bars = coupling_bars
-        if self._cancel_close is not None and coupling_bars:
+        self.near_field.placed_bars = coupling_bars
+        self.look()
+
+    def look(self) -> None:
+        """Notice what has become of the contact since it last looked."""
+        bars, before = self.near_field.coupling_bars, self._bars
+        if bars == before:
+            return
+        self._bars = bars
+        if self._cancel_close is not None and bars:
             self._cancel_close()
             self._cancel_close = None
-        if had_contact and not coupling_bars:
+        if before and not bars:
             self._cancel_close = self._clock.call_at(
                 self._clock.link_ms() + CONTACT_CLOSES_AFTER_MS, self._contact_is_gone
             )
-        if changed:
-            self._tell_hosts()
+        self._tell_hosts()
 
     def lift(self) -> None:
         """Take the telemeter off the skin."""

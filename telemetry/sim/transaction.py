@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from telemetry.errors import Refused
-from telemetry.model import OperationKind, Program, RefusalReason, Warn
-from telemetry.protocol.codec import encode_record
-from telemetry.protocol.messages import ProgramImage, ReadBack, Staged
+from telemetry.model import RefusalReason, Warn
+from telemetry.protocol.messages import ReadBack, Staged
 from telemetry.protocol.wire import (
-    IMAGE_SCHEMA,
     MAX_READ_BACK_LAST_PART,
     MAX_READ_BACK_PART,
     TOKEN_SIZE,
@@ -62,6 +60,27 @@ class Transaction:
         self.image += data
         return len(self.image)
 
+    def whole_image(self) -> bytes:
+        """The image; raises ``Refused`` when bytes are missing or are not those that were announced."""
+        image = bytes(self.image)
+        if len(image) != self.total_length:
+            raise Refused(
+                RefusalReason.IMAGE_INCOMPLETE,
+                f"image: {len(image)} of {self.total_length} bytes; write the rest first",
+                value=len(image),
+                limit=self.total_length,
+            )
+        if hashlib.sha256(image).digest() != self.operation.digest:
+            raise Refused(RefusalReason.IMAGE_DIGEST_MISMATCH, "image: its SHA-256 is not the one announced")
+        return image
+
+    @property
+    def ready(self) -> ReadyProposal:
+        """The proposal; raises ``Refused`` while there is none."""
+        if self.proposal is None:
+            raise Refused(RefusalReason.IMAGE_INCOMPLETE, "nothing was verified yet; read it back first")
+        return self.proposal
+
 
 @dataclass(frozen=True, slots=True)
 class ReadyProposal:
@@ -84,10 +103,7 @@ class ReadyProposal:
     def part(self, number: int) -> ReadBack | Staged:
         """One part; raises ``Refused`` for a number that does not exist."""
         parts = self.parts()
-        if number >= len(parts):
-            raise Refused(
-                RefusalReason.IMAGE_OUT_OF_BOUNDS, f"part {number} of {len(parts)}", value=number, limit=len(parts) - 1
-            )
+        refuse_missing_part(number, len(parts))
         if number < len(parts) - 1:
             return ReadBack(part=number, parts=len(parts), image=parts[number])
         derived = self.derived
@@ -101,10 +117,22 @@ class ReadyProposal:
             lowest_nl_per_day=derived.lowest_nl_per_day,
             change_ppm=min(derived.change_ppm, _ALL_ONES_32),
             empty_in_s=min(derived.empty_in_s, _ALL_ONES_32),
+            shift_minutes=derived.shift_minutes,
             warnings=derived.warnings,
             image_digest=self.digest,
             token=self.token,
             ttl_s=PROPOSAL_LIVES_S,
+        )
+
+
+def refuse_missing_part(number: int, parts: int) -> None:
+    """Raise ``Refused`` for a part that does not exist."""
+    if number >= parts:
+        raise Refused(
+            RefusalReason.IMAGE_OUT_OF_BOUNDS,
+            f"part: {number} of {parts}, counted from 0",
+            value=number,
+            limit=parts - 1,
         )
 
 
@@ -113,35 +141,3 @@ def commit_token(session: SessionInfo, op_id: bytes, digest: bytes, warnings: tu
     bits = sum(bit for bit, warning in WARNING_BITS.items() if warning in warnings)
     bound = session.handshake_hash + op_id + digest + bits.to_bytes(4, "little")
     return hmac.digest(session.token_secret.reveal(), bound, hashlib.sha256)[:TOKEN_SIZE]
-
-
-def image_of(program: Program) -> bytes:
-    """The canonical image of a program: what read-back shows, made from what the bank really holds."""
-    return encode_record(
-        "program_image",
-        ProgramImage(
-            schema=IMAGE_SCHEMA,
-            mode=program.mode,
-            drug=program.drug,
-            concentration_ng_per_ml=program.concentration_ng_per_ml,
-            reservoir_generation=program.reservoir_generation,
-            rate_nl_per_day=program.rate_nl_per_day,
-            dose_ng_per_day=program.dose_ng_per_day,
-        ),
-    )
-
-
-def program_of(image: ProgramImage) -> Program:
-    """The program in an image."""
-    return Program(
-        mode=image.mode,
-        rate_nl_per_day=image.rate_nl_per_day,
-        dose_ng_per_day=image.dose_ng_per_day,
-        concentration_ng_per_ml=image.concentration_ng_per_ml,
-        drug=image.drug,
-        reservoir_generation=image.reservoir_generation,
-    )
-
-
-STAGEABLE = frozenset({OperationKind.PROGRAM, OperationKind.RESUME})
-"""Operations that go through a transaction; a stop does not."""

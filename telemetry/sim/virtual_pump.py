@@ -3,63 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import deque
-from dataclasses import fields, replace
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from telemetry.clock import Clock, ManualClock, span_ms
 from telemetry.errors import UsageError
+from telemetry.sim.ages import parse_age
+from telemetry.sim.bench_acts import BenchActs, need
+from telemetry.sim.faults.engine import FaultEngine
+from telemetry.sim.faults.injection import Injection
+from telemetry.sim.faults.reading import Value, read_injection
+from telemetry.sim.faults.striking import PumpPatient
+from telemetry.sim.overrides import Override, overridden
 from telemetry.sim.profiles import DEFAULT_PROFILE, load_profile
-from telemetry.sim.pump.battery import service_ages_ms
 from telemetry.sim.pump.device import PUMP_ID_SIZE, PumpDevice
 from telemetry.sim.pump.medium import Medium
-from telemetry.sim.pump.profile import PumpProfile
-from telemetry.units import (
-    MS_PER_DAY,
-    Charge,
-    Concentration,
-    DailyDose,
-    Duration,
-    FlowRate,
-    Quantity,
-    Volume,
-)
+from telemetry.sim.radio import RadioTrouble
+from telemetry.units import Concentration, Duration, Volume
 
 if TYPE_CHECKING:
-    from telemetry.model import DrugLedger, GroundTruth, PumpEvent, PumpStatus, Therapy
-    from telemetry.sim.pump.bench import RefillReport
-    from telemetry.sim.pump.ledger import OperationRecord
+    from collections.abc import Iterator
+
+    from telemetry.model import DeliveryReport, DrugLedger, GroundTruth, PumpEvent, PumpStatus
+    from telemetry.sim.faults.armed import Armed
+    from telemetry.sim.pump.profile import PumpProfile
     from telemetry.transport.base import Receiver, Transport
 
 FORMAT = "itb-virtual-pump"
-VERSION = 1
+VERSION = 2
 FIXED_EPOCH_UTC_S = 1_767_225_600
 """2026-01-01T00:00:00Z: the pump's epoch under a ``ManualClock`` (interfaces.md)."""
 KEPT_EVENTS = 10_000
 EVENT_LIMIT_DAYS = 3660
-FAULTS = ("memory_error", "power_cut")
-_KEYS = ("format", "version", "seed", "device")
-_MILESTONES = ("ERI", "EOS")
-_SUFFIXES: dict[str, type[Quantity]] = {
-    "_nl": Volume,
-    "_nl_per_day": FlowRate,
-    "_ng_per_ml": Concentration,
-    "_ng": DailyDose,
-    "_ms": Duration,
-    "_pc": Charge,
-}
-_NOT_OVERRIDABLE = frozenset({"name", "drug", "alarms"})
+_KEYS = ("format", "version", "seed", "device", "faults", "radio")
 
 
-class VirtualPump:
+class VirtualPump(BenchActs):
     """A virtual pump; time is its clock's therapy time.
 
     ``profile``: a name of ``list_profiles()``, a path ending in ``.toml``, or a ``PumpProfile``; any field of it can
     be overridden by keyword (``low_reservoir_alarm_nl=Volume.parse("3 ml")``, plain integers count the unit in the
-    name). ``fill``, ``concentration``, ``age`` (``"3 y"``, ``"ERI-1d"``, ``"EOS-2 h"`` or a ``Duration``): the state
-    at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and ``serial`` unless given; ``seed=None`` needs it.
-    Raises ``UsageError`` naming field, value and rule.
+    name). ``fill``, ``concentration``, ``age`` (``"3 y"``, ``"ERI-1d"``, ``"ERI+89d"``, ``"EOS"``, ``"shelf"``,
+    ``"day 1"``, ``"mid-life"`` or a ``Duration``): the state at t = 0. ``pump_id`` (8 bytes) comes from ``seed`` and
+    ``serial`` unless given; ``seed=None`` needs it. Raises ``UsageError`` naming field, value and rule.
     """
 
     def __init__(  # noqa: PLR0913 - each is one fact of a pump, all by name
@@ -75,22 +62,23 @@ class VirtualPump:
         serial: str | None = None,
         epoch_utc_s: int = FIXED_EPOCH_UTC_S,
         pump_id: bytes | None = None,
-        **overrides: int | str | Quantity,
+        **overrides: Override,
     ) -> None:
         family = load_profile(profile) if isinstance(profile, str) else profile
-        family = _override(family, overrides)
+        family = overridden(family, overrides)
         if seed is None and pump_id is None:
             raise UsageError("pump_id: a pump without a seed needs one: 8 random bytes")
         if seed is not None and (type(seed) is not int or seed < 0):
             raise UsageError(f"seed: {seed!r} is no whole number from 0 on")
-        _need("fill", fill, Volume)
-        _need("concentration", concentration, Concentration)
+        need("fill", fill, Volume)
+        need("concentration", concentration, Concentration)
         self._clock: Clock = ManualClock() if clock is None else clock
         self._seed = seed
         name = family.serial if serial is None else serial
+        start = parse_age(age, family)
         device = PumpDevice(
             family,
-            Medium(),
+            Medium(endurance_writes=family.memory_endurance_writes, seed=seed or 0),
             epoch_utc_s=epoch_utc_s,
             pump_id=pump_id_of(seed or 0, name) if pump_id is None else pump_id,
             now_ms=self._clock.therapy_ms(),
@@ -98,14 +86,24 @@ class VirtualPump:
             rate_error_ppm=rate_error_ppm,
             fill_nl=None if fill is None else fill.nl,
             concentration_ng_per_ml=None if concentration is None else concentration.ng_per_ml,
-            age_ms=parse_age_ms(age, family),
+            age_ms=start.age_ms,
+            shelf_ms=0 if start.shelf else None,
+            ended=start.ended,
         )
         self._adopt(device)
 
     def _adopt(self, device: PumpDevice) -> None:
         self._device = device
+        self.radio = RadioTrouble()
+        self.faults = FaultEngine(PumpPatient(device, self.radio))
         self._events: deque[PumpEvent] = deque(maxlen=KEPT_EVENTS)
-        device.subscribe(self._events.append)
+        self._unnoticed: list[PumpEvent] = []
+        self._driving = False
+        device.subscribe(self._keep)
+
+    def _keep(self, event: PumpEvent) -> None:
+        self._events.append(event)
+        self._unnoticed.append(event)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -128,11 +126,44 @@ class VirtualPump:
     @property
     def now_ms(self) -> int:
         """Pump time in ms."""
-        return self._clock.therapy_ms()
+        return self._device.now_ms if self._driving else self._clock.therapy_ms()
 
     def sync(self) -> None:
         """Bring the device to the clock's therapy time; what happens on the way is kept for ``take_events``."""
-        self._device.advance_to(self._clock.therapy_ms())
+        if self._driving:
+            return  # a fault that is being applied acts on the pump as it is at that instant
+        with self._held():
+            self._drive(self._clock.therapy_ms())
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Let no look at the pump move it meanwhile."""
+        self._driving = True
+        try:
+            yield
+        finally:
+            self._driving = False
+
+    def _drive(self, now_ms: int) -> None:
+        """Advance the device; with faults armed, from one of their instants (or of the device's) to the next."""
+        device, faults = self._device, self.faults
+        while True:
+            self._tell()
+            due_ms = faults.next_ms(device.now_ms)
+            until_ms = now_ms if due_ms is None else min(due_ms, now_ms)
+            device.advance_to(until_ms, pausing=faults.watching)
+            self._tell()
+            if device.now_ms < until_ms:
+                continue
+            if due_ms is None or due_ms > now_ms:
+                break
+            faults.apply_due(until_ms)
+
+    def _tell(self) -> None:
+        """Let the faults see what has happened, and what their own effects made happen."""
+        while self._unnoticed:
+            events, self._unnoticed = self._unnoticed, []
+            self.faults.notice(events, self._device.now_ms)
 
     def take_events(self) -> list[PumpEvent]:
         """What happened since this, ``advance`` or ``advance_to`` was last called (at most the newest 10 000)."""
@@ -165,7 +196,7 @@ class VirtualPump:
         clock = self._manual()
         events = self.take_events()
         limit_ms = self.now_ms + span_ms(days=limit_days)
-        while (at_ms := self._device.next_event_ms()) is not None and at_ms <= limit_ms:
+        while (at_ms := self.next_event_ms()) is not None and at_ms <= limit_ms:
             clock.advance_to(at_ms)
             for event in self.take_events():
                 events.append(event)
@@ -177,6 +208,12 @@ class VirtualPump:
         raise UsageError(
             f"kind: {wanted!r} did not come within {limit_days} days; what came: {', '.join(seen) or 'nothing'}"
         )
+
+    def next_event_ms(self) -> int | None:
+        """When something happens next, in the pump or to it, if nobody acts; None when nothing ever will."""
+        now_ms = self._device.now_ms
+        instants = (self._device.next_event_ms(), self.faults.next_ms(now_ms))
+        return min((at_ms for at_ms in instants if at_ms is not None), default=None)
 
     def _manual(self) -> ManualClock:
         if not isinstance(self._clock, ManualClock):
@@ -193,6 +230,11 @@ class VirtualPump:
         return self.device.status()
 
     @property
+    def delivery(self) -> DeliveryReport:
+        """What the pump counts of its own delivery now."""
+        return self.device.delivery()
+
+    @property
     def truth(self) -> GroundTruth:
         """What is so now."""
         return self.device.truth()
@@ -202,44 +244,69 @@ class VirtualPump:
         """Where every nanolitre went."""
         return self.device.ledger()
 
-    # --- acting ------------------------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------------
 
-    def program(self, therapy: Therapy) -> OperationRecord:
-        """Program a therapy at the bench; raises ``Refused`` naming the rule it breaks."""
-        return self.device.program(therapy)
-
-    def refill(
+    def inject(  # noqa: PLR0913 - each is one word of the order, all by name
         self,
-        volume: Volume | None = None,
-        concentration: Concentration | None = None,
-        therapy: Therapy | None = None,
-    ) -> RefillReport:
-        """Withdraw the residual, fill (full by default), bind and commit anew; raises ``UsageError``, ``Refused``."""
-        _need("volume", volume, Volume)
-        _need("concentration", concentration, Concentration)
-        return self.device.refill(volume, concentration, therapy)
+        fault: str | Injection,
+        mode: str = "",
+        *,
+        at: int | str | Duration | None = None,
+        after: int | str | Duration | None = None,
+        when: str = "",
+        nth: int = 1,
+        hazard: str | int | None = None,
+        within: int | str | Duration | None = None,
+        duration: int | str | Duration | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        **values: Value,
+    ) -> Armed:
+        """Arm a fault of the catalogue (``telemetry fault list``); without a trigger it strikes now.
 
-    def stop(self) -> OperationRecord:
-        """Stop delivery at the bench."""
-        return self.device.stop_at_bench()
+        ``at`` an instant, ``after`` a span, ``when`` an event happens (each ``nth``), or at a ``hazard``; ``within``:
+        how long it waits for those; ``duration``: how long each strike lasts; ``count``: how often (0: without
+        limit); ``seed``: of what is drawn, by default the pump's. Parameters by name:
+        ``inject("over_infusion", error="20 %", when="bolus_started")``.
 
-    def resume(self) -> OperationRecord:
-        """Resume at the bench, warnings accepted; raises ``Refused`` when that cannot be."""
-        return self.device.resume_at_bench()
-
-    def inject(self, fault: str, *, page: str = "bank_a", bit: int = 0) -> None:
-        """Apply a fault now: ``memory_error`` flips one bit of a memory page, ``power_cut`` cuts power and boots.
-
-        Raises ``UsageError`` for an unknown fault, page or bit, listing what there is.
+        Raises ``UsageError`` for what is unknown or out of range, and when this pump cannot have it.
         """
-        if fault == "memory_error":
-            self.device.flip_bit(page, bit)
-        elif fault == "power_cut":
-            device = self.device
-            device.power_cut()
-            device.boot()
-        else:
-            raise UsageError(f"fault: {fault!r} is unknown; known: {', '.join(FAULTS)}")
+        self.sync()
+        order = (
+            fault
+            if isinstance(fault, Injection)
+            else read_injection(
+                fault,
+                mode,
+                now_ms=self._device.now_ms,
+                epoch_utc_s=self._device.core.clock.epoch_utc_s,
+                at=at,
+                after=after,
+                when=when,
+                nth=nth,
+                hazard=hazard,
+                within=within,
+                duration=duration,
+                count=count,
+                seed=(self._seed or 0) if seed is None else seed,
+                values=values,
+            )
+        )
+        with self._held():
+            armed = self.faults.arm(order, self._device.now_ms)
+        self.sync()
+        return armed
+
+    def clear(self, fault: int | str | None = None) -> tuple[Armed, ...]:
+        """Take back an order by its number, all of one fault by its name, or all; what is in force ends now.
+
+        Raises ``UsageError`` listing what is armed when nothing of that number or name is.
+        """
+        self.sync()
+        with self._held():
+            cleared = self.faults.clear(fault)
+        self.sync()
+        return cleared
 
     async def open_link(self, receiver: Receiver) -> Transport:
         """A link to a telemeter lying over this pump; what ``telemetry.connect(pump=…)`` opens."""
@@ -251,7 +318,14 @@ class VirtualPump:
 
     def snapshot(self) -> dict[str, object]:
         """Everything, JSON-able and versioned."""
-        return {"format": FORMAT, "version": VERSION, "seed": self._seed, "device": self.device.snapshot()}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "seed": self._seed,
+            "device": self.device.snapshot(),
+            "faults": self.faults.snapshot(),
+            "radio": self.radio.snapshot(),
+        }
 
     @classmethod
     def restore(cls, snapshot: object, clock: Clock | None = None) -> Self:
@@ -272,69 +346,35 @@ class VirtualPump:
         pump = cls.__new__(cls)
         device = PumpDevice.restore(snapshot["device"])
         pump._clock = ManualClock(device.now_ms) if clock is None else clock  # noqa: SLF001 - our own half-made object
-        if pump.now_ms < device.now_ms:
-            raise UsageError(f"clock: reads {pump.now_ms} ms, before the snapshot's {device.now_ms}; start it there")
+        clock_ms = pump._clock.therapy_ms()  # noqa: SLF001 - as above
+        if clock_ms < device.now_ms:
+            raise UsageError(f"clock: reads {clock_ms} ms, before the snapshot's {device.now_ms}; start it there")
         pump._seed = snapshot["seed"]  # noqa: SLF001 - as above
         pump._adopt(device)  # noqa: SLF001 - as above
+        pump.radio.restore(snapshot["radio"])
+        pump.faults.restore(snapshot["faults"])
         return pump
+
+    def fork(self) -> Self:
+        """Another pump in the same state, on a clock of its own that starts at the same instant; boot epoch raised."""
+        return type(self).restore(self.snapshot())
+
+    def rewind(self, snapshot: object) -> None:
+        """Be again what a snapshot of this pump holds, its instant included, on a new clock; boot epoch raised.
+
+        Raises ``UsageError`` for a snapshot of another pump, and for a clock that is not ours to move: links lie over
+        that clock, and cannot follow it back.
+        """
+        self._manual()
+        earlier = type(self).restore(snapshot)
+        if earlier._device.pump_id != self._device.pump_id:  # noqa: SLF001 - another of our own kind
+            raise UsageError("snapshot: is of another pump; restore that with VirtualPump.restore")
+        self._clock = earlier._clock  # noqa: SLF001 - as above
+        self._adopt(earlier._device)  # noqa: SLF001 - as above
+        self.radio.restore(earlier.radio.snapshot())
+        self.faults.restore(earlier.faults.snapshot())
 
 
 def pump_id_of(seed: int, serial: str) -> bytes:
     """Eight bytes from seed and serial: the same pump every time, another for another."""
     return hashlib.sha256(f"pump {seed} {serial}".encode()).digest()[:PUMP_ID_SIZE]
-
-
-def parse_age_ms(age: str | Duration | None, profile: PumpProfile) -> int:
-    """An age in ms: a duration, or a time before a milestone (``ERI-1d``, ``EOS-2 h``) at the start rate.
-
-    Raises ``UsageError`` naming both forms.
-    """
-    if age is None:
-        return 0
-    if isinstance(age, Duration):
-        return age.ms
-    match = re.fullmatch(r"(?P<milestone>[A-Z]+)\s*-\s*(?P<lead>.+)", str(age))
-    if match is None:
-        try:
-            return Duration.parse(str(age)).ms
-        except UsageError as error:
-            raise UsageError(f"age: {error}; or a time before a milestone, such as ERI-1d") from None
-    if match["milestone"] not in _MILESTONES:
-        raise UsageError(f"age: {age!r} names no milestone; write 3 y, ERI-1d or EOS-1d")
-    ages = dict(zip(_MILESTONES, service_ages_ms(profile, profile.start_rate_nl_per_day), strict=True))
-    lead_ms = Duration.parse(match["lead"]).ms
-    if lead_ms > ages[match["milestone"]]:
-        days = ages[match["milestone"]] // MS_PER_DAY
-        raise UsageError(f"age: {age!r} lies before activation; {match['milestone']} comes at {days} d")
-    return ages[match["milestone"]] - lead_ms
-
-
-def _need(name: str, value: object, kind: type[Quantity]) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise UsageError(f'{name}: {value!r} is no {kind.__name__}; write {kind.__name__}.parse("… {kind.SHOWN}")')
-
-
-def _override(profile: PumpProfile, overrides: dict[str, int | str | Quantity]) -> PumpProfile:
-    """The profile with some fields replaced; raises ``UsageError`` listing the fields that can be."""
-    allowed = [field.name for field in fields(PumpProfile) if field.name not in _NOT_OVERRIDABLE]
-    plain: dict[str, int | str] = {}
-    for name, value in overrides.items():
-        if name not in allowed:
-            raise UsageError(f"{name}: is no field of a profile; those that can be overridden: {', '.join(allowed)}")
-        plain[name] = _plain(name, value)
-    return replace(profile, **plain) if plain else profile  # type: ignore[arg-type]
-
-
-def _plain(name: str, value: int | str | Quantity) -> int | str:
-    if not isinstance(value, Quantity):
-        return value
-    kind = next((kind for suffix, kind in _READERS if name.endswith(suffix)), None)
-    if kind is None or not isinstance(value, kind):
-        wanted = "a whole number" if kind is None else f"a {kind.__name__}"
-        raise UsageError(f"{name}: {value!r} is not {wanted}")
-    return value._count  # noqa: SLF001 - the count is what the field holds
-
-
-_READERS: tuple[tuple[str, type[Quantity]], ...] = tuple(
-    sorted(_SUFFIXES.items(), key=lambda pair: len(pair[0]), reverse=True)
-)

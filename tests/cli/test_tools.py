@@ -133,13 +133,18 @@ def test_the_default_port_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_profiles_are_listed_and_shown(telemetry: Callable[..., Done]) -> None:
     found = telemetry("profile", "list", "--json").json
-    assert [one["name"] for one in found["profiles"]] == ["itb-20", "itb-40"]
+    assert [one["name"] for one in found["profiles"]] == ["itb-20", "itb-40", "sensor-40", "valve-20"]
+    assert [one["drive"] for one in found["profiles"]] == ["motor", "motor", "piezo_valve", "valve_gated"]
     assert found["default"] == "itb-40"
     assert "itb-40 (default)" in telemetry("profile", "list").out
     values = telemetry("profile", "show", "itb-40", "--json").json["values"]
     assert all(value["source"] and value["confidence"] and value["key"] for value in values)
+    listed = telemetry("profile", "list").out
+    assert "valve gated" in listed
+    assert "morphine" in listed
     shown = telemetry("profile", "show", "itb-20").out
     assert "20 ml" in shown
+    assert "stall recovery" in shown
     assert "A  a label" in shown
     assert max(len(line) for line in shown.splitlines()) <= 80
 
@@ -345,7 +350,8 @@ def test_instants_and_spans() -> None:
     assert words.span(61_000) == "1 min 1 s"
     assert words.iso(1, 0) == "1970-01-01T00:00:00.001Z"
     assert words.event(PumpEvent(0, "alarm_cleared", "low_reservoir")) == "[green]alarm over: low_reservoir[/]"
-    assert words.event(PumpEvent(0, "delivery_stopped", "stopped")) == "delivery stopped stopped"
+    assert words.event(PumpEvent(0, "delivery_stopped", "stopped")) == "delivery stopped"
+    assert words.event(PumpEvent(0, "fault_struck", "motor_stall")) == "fault struck motor stall"
 
 
 def test_progress_shows_only_after_a_second(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

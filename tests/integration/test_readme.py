@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.conftest import PATIENCE_S
+from tests.support.documented import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 ENVIRONMENT = Path(sys.prefix)
 
-# What differs from run to run: dates, hours, hexadecimal names.
-VARIABLE = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d(?: UTC)?|day \d+ \d\d:\d\d:\d\d\.\d{3}|\b[0-9a-f]{32}\b|\d+ d \d+ h|\d+ min \d+ s"
-)
-
 
 def blocks(kind: str) -> list[str]:
     return [text for found, text in BLOCKS if found == kind]
@@ -37,11 +33,6 @@ def blocks(kind: str) -> list[str]:
 def bare(home: Path) -> dict[str, str]:
     measuring = {name: value for name, value in os.environ.items() if name.startswith("COV")}
     return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LC_ALL": "C.UTF-8", **measuring}
-
-
-def words_of(line: str) -> str:
-    """A line without its frame, its widths and what differs from run to run."""
-    return " ".join(VARIABLE.sub("#", line).replace("│", " ").split())
 
 
 class Running:

@@ -213,6 +213,11 @@ def test_the_log_tells_the_story_in_words(place: Place) -> None:
     place.run("stop", url, "--yes", "--reason", "before_procedure")
     place.run("resume", url, "--yes")
     shown = " ".join(place.run("read", url, "log").stdout.replace("│", " ").split())
-    for words in ("program committed 2 0.200 ml/day", "stopped before procedure", "resumed", "0.200 ml/day"):
+    for words in (
+        "program committed program number 2 0.200 ml/day",
+        "stopped before procedure",
+        "resumed",
+        "0.200 ml/day",
+    ):
         assert words in shown
     assert place.run("resume", url, "--yes", check=False).returncode == 1

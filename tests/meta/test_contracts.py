@@ -17,6 +17,7 @@ LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(
 HOUSE = {
     "__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from telemetry.sim.pump import battery\n",
     "__main__": "from telemetry.cli import main\n",
+    "alarm_table/__init__": "import telemetry.model\n",
     "cli/__init__": "import telemetry.programmer, telemetry.sim.endpoint\nmain = None\n",
     "clock": "import asyncio, time\nimport telemetry.units\n",
     "errors": "",
@@ -27,12 +28,17 @@ HOUSE = {
     "protocol/codec": "import telemetry.model, telemetry.protocol.layouts\n",
     "protocol/layouts": "import construct\n",
     "protocol/primitives": "from cryptography.hazmat.primitives import hashes\n",
+    "report/__init__": "import telemetry.sim.endpoint\n",
+    "scenario/__init__": "import telemetry.report, telemetry.programmer, telemetry.sim.endpoint\n",
     "sim/__init__": "",
     "sim/endpoint": "import telemetry.link, telemetry.sim.pump.battery\n",
     "sim/pump/__init__": "",
     "sim/pump/battery": "import telemetry.model, telemetry.units\n",
+    "sounds/__init__": "import telemetry.alarm_table\n",
+    "sounds/numbers": "import numpy, scipy\n",
     "testing/__init__": "",
     "testing/plugin": "import pytest\nimport telemetry.programmer, telemetry.sim.endpoint\n",
+    "therapy": "import telemetry.model, telemetry.units\n",
     "transport/__init__": "",
     "transport/ble": "import bleak, bumble.hci\n",
     "transport/memory": "import asyncio\nimport telemetry.clock, telemetry.errors\n",
@@ -69,6 +75,7 @@ PURE = "The protocol and the pump do no I/O, read no clock and draw no randomnes
 WIRE_BLIND = "The pump never sees the wire, and nothing else of the simulator"
 BLIND_TRANSPORTS = "Transports know no frames and no pump: errors, clock and units only"
 FOUNDATIONS = "units and errors need nothing but the standard library"
+NUMBERS = "numpy, scipy and matplotlib live where floats are allowed: sounds, reports, the patient and mixing read-outs"
 VOCABULARY = "The shared vocabulary and the clock know nothing of the layers that use them"
 
 
@@ -110,6 +117,16 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
         ("sim/endpoint", "import bleak", {"bleak, bumble and aiomqtt live in the transports"}),
         ("cli/__init__", "import telemetry.testing", {HOUSE_RULE}),
         ("programmer/__init__", "import pytest", {"pytest has one home: the plug-in for the tests of others"}),
+        ("report/__init__", "import telemetry.scenario", {HOUSE_RULE}),
+        ("sim/endpoint", "import telemetry.report", {HOUSE_RULE}),
+        ("programmer/__init__", "import telemetry.scenario", {HOUSE_RULE}),
+        ("sounds/numbers", "import telemetry.protocol.codec", {HOUSE_RULE}),
+        ("alarm_table/__init__", "import telemetry.sounds", {HOUSE_RULE}),
+        ("programmer/__init__", "import numpy", {NUMBERS}),
+        ("sounds/__init__", "import scipy.signal", {NUMBERS}),
+        ("sounds/numbers", "import matplotlib", {NUMBERS}),
+        ("cli/__init__", "import reportlab", {"jinja2 and reportlab have one home: the reports"}),
+        ("sim/endpoint", "import jsonschema", {"ruamel.yaml and jsonschema have one home: the scenario files"}),
         ("attic", "", {HOUSE_RULE}),
     ],
 )

@@ -10,6 +10,7 @@ import telemetry
 from telemetry import FlowRate, LinkClosedError, LinkError, LinkTimeout, OutcomeUnknown, VirtualPump
 from telemetry.errors import LinkOpenError, OutOfTurn, PeerError
 from telemetry.link import FrameLink
+from telemetry.model import Verdict
 from telemetry.protocol.codec import decode, encode
 from telemetry.protocol.frame import Frame, encode_frame
 from telemetry.protocol.messages import ContactEvent, Message, ReadTelemeter, Subscribed, TelemeterReport
@@ -237,7 +238,15 @@ async def test_a_verdict_where_a_read_back_was_due_commits_nothing(monkeypatch: 
     monkeypatch.setitem(
         firmware._handlers,
         messages.SetRate,
-        lambda session, message: firmware._query(session, messages.Query(op_id=message.op_id)),
+        lambda _session, message: messages.VerdictReport(
+            op_id=message.op_id,
+            verdict=Verdict.NEVER,
+            reason=None,
+            program_sequence=1,
+            program_digest=bytes(8),
+            effective_s=0,
+            last_operation_counter=0,
+        ),
     )
     async with telemetry.connect(pump=pump) as programmer:
         with pytest.raises(LinkError, match="answered VerdictReport where Staged was due"):

@@ -584,7 +584,7 @@ async def test_a_sim_url_is_one_world_per_clock() -> None:
         ("sim:?fill=40", "has no unit"),
         ("sim:?fill=50ml", "outside 0 to the reservoir"),
         ("sim:?profile=nothing", "nothing"),
-        ("sim:?age=ERI+1d", "age"),
+        ("sim:?age=ERI*1d", "age"),
         ("sim:?loss_ppm=2000000", "loss_ppm=2000000"),
     ],
 )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 RECORD_FIELDS = {**RECORDS, **IMAGES, **HANDSHAKE}
 FIXED = [spec for spec in MESSAGES if all(field.kind not in (Kind.BLOB, Kind.RECORDS) for field in spec.fields)]
+LONGEST_LIST = 13
+"""Of what is drawn; full lists of a hundred records and more are in the vectors."""
 VARIABLE = [spec for spec in MESSAGES if spec not in FIXED]
 
 
@@ -55,7 +57,7 @@ def value(field: Field) -> st.SearchStrategy[object]:
     if field.kind is Kind.TEXT:
         return st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=field.size)
     if field.kind is Kind.RECORDS:
-        return st.lists(record(field.table), max_size=field.high).map(tuple)
+        return st.lists(record(field.table), max_size=min(field.high or 0, LONGEST_LIST)).map(tuple)
     if field.kind is Kind.BLOB:
         return st.binary(max_size=field.high)
     return st.binary(min_size=field.size, max_size=field.size)

@@ -6,14 +6,14 @@ import dataclasses
 import subprocess
 import sys
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.errors import BadPayload, UsageError
-from telemetry.model import AlarmKind, Drug, PumpMode, StopReason
+from telemetry.model import Activity, AlarmKind, Drug, PumpMode, StopReason
 from telemetry.protocol import layouts, messages
 from telemetry.protocol.codec import decode, decode_record, encode, encode_record, pad, unpad
 from telemetry.protocol.fields import PayloadFault, uint_limits
@@ -32,6 +32,7 @@ from telemetry.protocol.wire import (
     MessageSpec,
     Plane,
     Status,
+    longest,
 )
 from tests.protocol import strategies
 
@@ -57,6 +58,8 @@ STATUS = messages.Status(
     now_s=86_400,
     clock_utc_s=1_795_305_600,
     stopped_since_s=7,
+    activity=Activity.NONE,
+    activity_ends_s=8,
     alarm_sequence=3,
 )
 
@@ -138,8 +141,11 @@ def test_inv_59_any_bytes_are_a_record_or_a_bad_payload(name: str, data: st.Data
 
 def raw_of(field: Field, value: object) -> object:
     """What construct takes for a value; written anew here so that the codec's own conversions are not their judge."""
-    if field.kind is Kind.UINT and value is None:
-        return field.none
+    if field.kind is Kind.UINT:
+        return field.none if value is None else cast("int", value) + field.bias
+    if field.kind is Kind.RECORDS:
+        inner = strategies.RECORD_FIELDS[field.table]
+        return [{f.name: raw_of(f, getattr(row, f.name)) for f in inner} for row in cast("tuple[object, ...]", value)]
     if field.kind is Kind.BOOL:
         return BOOL_TRUE if value else BOOL_FALSE
     if field.kind is Kind.CODE:
@@ -231,6 +237,8 @@ def minimal_record(name: str) -> object:
             values.append(field.low)
         elif field.kind is Kind.CODE:
             values.append(next(iter(CODES[field.table].values())))
+        elif field.kind is Kind.RECORDS:
+            values.append(())
         else:
             values.append(False if field.kind is Kind.BOOL else bytes(field.size))
     return strategies.class_of(name)(*values)
@@ -415,9 +423,14 @@ def test_every_message_fits_a_sealed_frame() -> None:
         "LogPage": 7 + 12 + 1 + 8 * 25,
         "Write": 4 + 2 + 1 + 200,
         "ReadBack": 7 + 2 + 1 + 200,
-        "Staged": 7 + 2 + 1 + 120 + 82,
+        "Staged": 7 + 2 + 1 + 120 + 86,
+        "ProgramReport": 7 + 4 + 8 + 1 + 2 + 1 + 200,
+        "Limits": 7 + 72 + 4 + 4 * 4 + 2 + 1 + 8 * 4,
     }
     assert {spec.name for spec in strategies.VARIABLE} == set(biggest)
+    for spec in strategies.VARIABLE:
+        header = 7 if spec.plane is Plane.ANSWER else 4
+        assert header + longest(spec.fields) == biggest[spec.name], spec.name
     assert max(biggest.values()) <= MAX_PLAINTEXT
 
 

@@ -11,9 +11,11 @@ import pytest
 
 import telemetry.protocol
 from telemetry.protocol import messages
-from telemetry.protocol.wire import MESSAGES
+from telemetry.protocol.wire import IMAGES, MESSAGES
 
-RECORDS = {"AlarmRecord", "LogEntry", "ProgramImage", "ResumeImage"}
+RECORDS = {"AlarmRecord", "LogEntry", "ListedConcentration"} | {
+    "".join(part.capitalize() for part in name.split("_")) for name in IMAGES
+}
 
 
 def test_every_message_is_a_public_name() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.model import Role
-from telemetry.protocol.roles import OPERATIONS, allows
+from telemetry.model import OperationKind, Role
+from telemetry.protocol.orders import KINDS
+from telemetry.protocol.roles import OPERATIONS, STAGED, allows
 from telemetry.protocol.wire import MESSAGES, Plane
 
 # Observer, patient, clinician, service, commission, emergency.
@@ -21,6 +22,7 @@ TABLE = {
     "therapy_limits": "..x...",
     "stop": "..x..x",
     "set_clock": "..x...",
+    "alarm_settings": "..x...",
     "diagnostics": "...x..",
     "rotate_own": "..x...",
     "enrol": "....x.",
@@ -44,8 +46,17 @@ def test_the_table_is_complete() -> None:
         "program",
         "therapy_limits",
         "set_clock",
+        "alarm_settings",
         "enrol",
     }
+
+
+def test_what_is_staged_has_a_row_that_asks_for_the_commit_flow() -> None:
+    """Every kind of operation is either staged under a row of its own or takes effect in one step."""
+    one_step = {OperationKind.STOP, OperationKind.PATIENT_BOLUS}
+    assert set(STAGED) == set(OperationKind) - one_step
+    assert all(OPERATIONS[row].commit for row in STAGED.values())
+    assert set(KINDS.values()) == set(STAGED) - {OperationKind.RESUME}
 
 
 @pytest.mark.parametrize("role", Role)

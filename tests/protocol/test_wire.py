@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import cast
 
 import pytest
 
 from telemetry.model import RefusalReason
 from telemetry.protocol import wire
+from telemetry.protocol.roles import STAGED
 from telemetry.protocol.wire import BY_NAME, CODES, MESSAGES, REASON_STATUS, Kind, MessageSpec, Plane, Status
 from tests.protocol import strategies
 
-if TYPE_CHECKING:
-    from enum import Enum
-
-SPACED = ("status", "verdict", "mode", "alarm", "alarm_class", "alarm_priority", "alarm_signal", "role")
+SPACED = (
+    "status",
+    "verdict",
+    "mode",
+    "activity",
+    "drive",
+    "alarm",
+    "alarm_class",
+    "alarm_priority",
+    "alarm_signal",
+    "role",
+)
 
 
 @pytest.mark.parametrize("table", [*SPACED, "operation", "stop_reason"])
@@ -65,8 +75,8 @@ def test_replies_exist_on_the_answering_plane(spec: MessageSpec) -> None:
     assert {BY_NAME[name].plane for name in spec.replies} == {answering}
 
 
-def test_only_commit_and_stop_change_therapy() -> None:
-    assert {spec.name for spec in MESSAGES if spec.changes_therapy} == {"Commit", "Stop"}
+def test_only_commit_stop_and_the_patients_bolus_change_therapy() -> None:
+    assert {spec.name for spec in MESSAGES if spec.changes_therapy} == {"Commit", "Stop", "PatientBolus"}
 
 
 def test_every_reading_request_is_idempotent() -> None:
@@ -74,18 +84,42 @@ def test_every_reading_request_is_idempotent() -> None:
 
 
 def test_every_field_can_hold_its_range() -> None:
-    for spec in MESSAGES:
-        for field in spec.fields:
+    layouts = {spec.name: spec.fields for spec in MESSAGES} | strategies.RECORD_FIELDS
+    for name, fields in layouts.items():
+        for field in fields:
             if field.kind is Kind.UINT:
                 assert field.high is not None
-                assert 0 <= field.low <= field.high < 1 << 8 * field.size, f"{spec.name}.{field.name}"
+                low, high = field.low + field.bias, field.high + field.bias
+                assert 0 <= low <= high < 1 << 8 * field.size, f"{name}.{field.name}"
             if field.kind in (Kind.BLOB, Kind.RECORDS):
                 assert field.high is not None
                 assert field.high <= 0xFF
 
 
+def test_more_members_than_spaced_codes_are_refused_at_once() -> None:
+    def of_size(size: int) -> type[Enum]:
+        return cast("type[Enum]", Enum("Crowd", [f"member_{number}" for number in range(size)]))
+
+    assert len(wire._spaced(of_size(16))) == 16
+    with pytest.raises(ValueError, match="Crowd: 17 members, the spaced codes are 16"):
+        wire._spaced(of_size(17))
+
+
+def test_the_longest_messages_fit_a_plaintext_and_the_longest_images_a_transaction() -> None:
+    for spec in MESSAGES:
+        header = wire.ANSWER_HEADER if spec.plane is Plane.ANSWER else wire.REQUEST_HEADER
+        assert header.size + wire.longest(spec.fields) <= wire.MAX_PLAINTEXT, spec.name
+    assert {name for name, fields in wire.IMAGES.items() if wire.longest(fields) > wire.MAX_IMAGE} == set()
+    parts = -(-wire.MAX_IMAGE // wire.MAX_READ_BACK_PART) + 1
+    assert parts <= BY_NAME["ReadBack"].fields[1].high == 0xFF  # type: ignore[operator]
+
+
+def test_every_staged_kind_has_an_image_of_its_own() -> None:
+    assert set(wire.IMAGES) == {f"{kind}_image" for kind in STAGED}
+
+
 def test_records_inside_messages_are_of_fixed_size_and_a_log_entry_is_compact() -> None:
-    for fields in strategies.RECORD_FIELDS.values():
+    for fields in (*wire.RECORDS.values(), *wire.HANDSHAKE.values()):
         assert all(field.kind not in (Kind.BLOB, Kind.RECORDS) for field in fields)
     assert sum(field.size for field in wire.RECORDS["log_entry"]) <= 32
 

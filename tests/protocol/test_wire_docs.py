@@ -58,6 +58,8 @@ def notation(kind: str, size: str, meaning: str) -> str:
         return "#" + kind[7:]
     if kind.startswith("list of "):
         return "*" + kind[8:]
+    if kind.startswith("int"):
+        return f"s{size}+{kind.partition(' + ')[2]}"
     if kind.startswith("uint"):
         return ("i" if "all ones: none" in meaning else "u") + size
     fixed = {"bool": "?", "blob": "blob"}
@@ -84,14 +86,14 @@ def test_the_reference_decoder_is_what_the_page_says() -> None:
 def test_the_dialect_fingerprint_can_be_computed_from_the_page() -> None:
     """By chapter 15, with the rows of the page's tables and no help from the wire module's own description."""
 
-    def field(entry: tuple[str, str, int, int, int | None, str, int | None]) -> str:
+    def field(entry: tuple[str, str, int, int, int | None, str, int | None, int | None]) -> str:
         return ":".join("" if part is None else str(part) for part in entry)
 
     def layout(name: str, version: int, fields: tuple[object, ...]) -> str:
         return ";".join(
             [f"{name}/{version}"]
             + [
-                field((f.name, f.kind.value, f.size, f.low, f.high, f.table, f.none))  # type: ignore[attr-defined]
+                field((f.name, f.kind.value, f.size, f.low, f.high, f.table, f.none, f.bias or None))  # type: ignore[attr-defined]
                 for f in fields
             ]
         )

@@ -3,8 +3,9 @@
 It imports nothing of ``telemetry``: what the two agree on, they agree on by the specification. It gives fields as the
 vectors write them: integers, hex for bytes, names for codes, null for what is absent.
 
-Field notation: ``u1 u2 u3 u4 u8`` unsigned little-endian; ``i8 i4`` an instant, all ones is null; ``b16`` bytes;
-``t16`` text; ``?`` boolean; ``@table`` code of one byte, ``@@table`` of two; ``#map`` bitmap; ``blob``; ``*record``.
+Field notation: ``u1 u2 u3 u4 u8`` unsigned little-endian; ``i8 i4`` an instant, all ones is null; ``s2+1440`` a signed
+number in two bytes, sent with 1440 added; ``b16`` bytes; ``t16`` text; ``?`` boolean; ``@table`` code of one byte,
+``@@table`` of two; ``#map`` bitmap; ``blob``; ``*record``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ Value = None | bool | int | str | list["Value"] | dict[str, "Value"]
 REQUESTS = {
     0x01: ("ReadIdentity", ""),
     0x02: ("ReadStatus", ""),
-    0x03: ("ReadProgram", ""),
+    0x03: ("ReadProgram", "part:u1"),
     0x04: ("ReadAlarms", ""),
     0x05: ("ReadLog", "from_sequence:u4 max_records:u1"),
     0x06: ("ReadLimits", ""),
     0x07: ("ReadLedger", ""),
+    0x08: ("ReadDelivery", ""),
+    0x09: ("ReadAlarmSettings", ""),
     0x10: (
         "SetRate",
         (
@@ -48,13 +51,15 @@ REQUESTS = {
     0x17: ("Stop", "op_id:b16 acked_through:u8 reason:@stop_reason"),
     0x18: ("SilenceAlarms", "duration_s:u2"),
     0x19: ("AcknowledgeAlarm", "kind:@alarm"),
+    0x1A: ("PatientBolus", "op_id:b16 acked_through:u8"),
     0x1F: ("Close", ""),
 }
 ANSWERS = {
     0x81: (
         "Identity",
         (
-            "model:t16 serial:t16 pump_id:b8 firmware:u4 reservoir_capacity_nl:u4 path_volume_nl:u4 drug:@@drug "
+            "model:t16 serial:t16 pump_id:b8 firmware:u4 reservoir_capacity_nl:u4 tubing_volume_nl:u4 "
+            "catheter_volume_nl:u4 drug:@@drug drive:@drive level_sensor:? calibration_ppm:u4 "
             "activated_ago_s:u8 now_s:u8 epoch_utc_s:u8 simulated:?"
         ),
     ),
@@ -63,16 +68,11 @@ ANSWERS = {
         (
             "mode:@mode rate_nl_per_day:u4 dose_ng_per_day:u8 concentration_ng_per_ml:u4 drug:@@drug reservoir_nl:u4 "
             "reservoir_generation:u4 battery_percent:u1 replace_by_s:u8 low_reservoir_at_s:i8 alarms:#alarms "
-            "program_sequence:u4 program_digest:b8 boot_epoch:u4 now_s:u8 clock_utc_s:u8 stopped_since_s:i8"
+            "program_sequence:u4 program_digest:b8 boot_epoch:u4 now_s:u8 clock_utc_s:u8 stopped_since_s:i8 "
+            "activity:@activity activity_ends_s:i8"
         ),
     ),
-    0x83: (
-        "ProgramReport",
-        (
-            "mode:@mode rate_nl_per_day:u4 dose_ng_per_day:u8 concentration_ng_per_ml:u4 drug:@@drug "
-            "reservoir_generation:u4 program_sequence:u4 program_digest:b8 stopped:?"
-        ),
-    ),
+    0x83: ("ProgramReport", "program_sequence:u4 program_digest:b8 stopped:? part:u1 parts:u1 image:blob"),
     0x84: ("AlarmReport", "alarms:*alarm_record"),
     0x85: ("LogPage", "oldest_sequence:u4 newest_sequence:u4 overwritten:u4 records:*log_entry"),
     0x86: (
@@ -80,15 +80,31 @@ ANSWERS = {
         (
             "min_rate_nl_per_day:u4 max_rate_nl_per_day:u4 keep_alive_rate_nl_per_day:u4 low_reservoir_alarm_nl:u4 "
             "daily_dose_hard_min_ng:u8 daily_dose_hard_max_ng:u8 daily_dose_soft_min_ng:u8 daily_dose_soft_max_ng:u8 "
-            "change_soft_ppm:u4 change_hard_ppm:u4 max_silence_s:u2"
+            "change_soft_ppm:u4 change_hard_ppm:u4 bolus_dose_soft_max_ng:u8 bolus_dose_hard_max_ng:u8 "
+            "max_schedule_steps:u1 max_ramp_steps:u1 zero_rate_allowed:? patient_bolus_allowed:? "
+            "prime_rate_nl_per_day:u4 window_1h_nl:u4 window_4h_nl:u4 window_24h_nl:u4 max_silence_s:u2 "
+            "concentrations:*listed_concentration"
         ),
     ),
     0x87: ("LedgerHead", "ledger_sequence:u4 last_operation_counter:u8 unacknowledged:u2 capacity:u2"),
+    0x88: (
+        "Delivery",
+        (
+            "activity:@activity activity_volume_nl:u4 activity_delivered_nl:u4 activity_ends_s:i8 window_1h_nl:u4 "
+            "window_4h_nl:u4 window_24h_nl:u4 window_24h_ng:u8 patient_boluses_24h:u1 locked_out_until_s:i8 "
+            "next_change_s:i8 zone_minutes:s2+1440 clock_utc_s:u8 now_s:u8"
+        ),
+    ),
+    0x89: (
+        "AlarmSettingsReport",
+        "low_reservoir_alarm_nl:u4 low_reservoir_enabled:? elective_replacement_enabled:?",
+    ),
     0x90: (
         "Staged",
         (
             "part:u1 parts:u1 image:blob dose_24h_ng:u8 volume_24h_nl:u4 peak_nl_per_day:u4 lowest_nl_per_day:u4 "
-            "change_ppm:u4 empty_in_s:u4 warnings:#warnings image_digest:b32 token:b16 ttl_s:u2"
+            "change_ppm:u4 empty_in_s:u4 shift_minutes:s4+2147483648 warnings:#warnings "
+            "image_digest:b32 token:b16 ttl_s:u2"
         ),
     ),
     0x91: ("Begun", ""),
@@ -122,8 +138,27 @@ RECORDS = {
     "alarm_record": "kind:@alarm alarm_class:@alarm_class priority:@alarm_priority condition_present:? "
     "signal:@alarm_signal enabled:? since_s:u4 count:u2 silenced_until_s:i4",
     "log_entry": "sequence:u4 boot_epoch:u4 at_s:u4 code:@@log_code slot:u1 detail:u2 value:u8",
+    "program_step": "days:u1 start_minute:u2 rate_nl_per_day:u4 dose_ng_per_day:u8",
+    "program_bolus": "volume_nl:u4 dose_ng:u8 duration_s:u4 interval_s:u4 first_in_s:u4",
+    "program_ramp_step": "days:u2 rate_nl_per_day:u4 dose_ng_per_day:u8",
+    "program_patient_bolus": "volume_nl:u4 dose_ng:u8 duration_s:u4 lockout_s:u4 max_per_24h:u1",
+    "program_bridge": "volume_nl:u4 rate_nl_per_day:u4 dose_ng_per_day:u8 concentration_ng_per_ml:u4",
+    "listed_concentration": "concentration_ng_per_ml:u4",
     "program_image": "schema:u1 mode:@mode drug:@@drug concentration_ng_per_ml:u4 reservoir_generation:u4 "
-    "rate_nl_per_day:u4 dose_ng_per_day:u8",
+    "rate_nl_per_day:u4 dose_ng_per_day:u8 steps:*program_step bolus:*program_bolus ramp:*program_ramp_step "
+    "patient_bolus:*program_patient_bolus bridge:*program_bridge",
+    "bolus_image": "schema:u1 volume_nl:u4 dose_ng:u8 duration_s:u4 concentration_ng_per_ml:u4 reservoir_generation:u4",
+    "prime_image": "schema:u1 volume_nl:u4 rate_nl_per_day:u4 concentration_ng_per_ml:u4 reservoir_generation:u4",
+    "refill_image": "schema:u1 volume_nl:u4 withdrawn_nl:u4 mode:@mode drug:@@drug concentration_ng_per_ml:u4 "
+    "reservoir_generation:u4 rate_nl_per_day:u4 dose_ng_per_day:u8 steps:*program_step bolus:*program_bolus "
+    "ramp:*program_ramp_step patient_bolus:*program_patient_bolus bridge:*program_bridge",
+    "limits_image": "schema:u1 min_rate_nl_per_day:u4 max_rate_nl_per_day:u4 keep_alive_rate_nl_per_day:u4 "
+    "low_reservoir_alarm_nl:u4 daily_dose_hard_min_ng:u8 daily_dose_hard_max_ng:u8 daily_dose_soft_min_ng:u8 "
+    "daily_dose_soft_max_ng:u8 change_soft_ppm:u4 change_hard_ppm:u4 bolus_dose_soft_max_ng:u8 "
+    "bolus_dose_hard_max_ng:u8",
+    "clock_image": "schema:u1 utc_s:u8 zone_minutes:s2+1440",
+    "alarm_settings_image": "schema:u1 low_reservoir_alarm_nl:u4 low_reservoir_enabled:? "
+    "elective_replacement_enabled:?",
     "resume_image": "schema:u1 reserved:u3 program_sequence:u4 program_digest:b8",
     "probe": "max_version:u1 min_version:u1 intent:u1 suites:u1 probe_id:b4",
     "beacon": "version:u1 suite:u1 flags:u1 wait_s:u1 challenge:b16 wake_tag:b8 probe_id:b4",
@@ -139,30 +174,41 @@ SPACED_TABLES = {
     "status": "ok unsupported format role state contact limit_hard limit_soft stale_base token expired conflict "
     "forgotten ledger_full binding memory",
     "verdict": "applied refused never forgotten",
-    "mode": "stopped simple_continuous minimum_rate empty safe_state end_of_service",
+    "mode": "stopped simple_continuous minimum_rate empty safe_state end_of_service flex weekday periodic_bolus "
+    "titration telemetry shelf",
+    "activity": "none bolus patient_bolus periodic_bolus prime bridge",
     "alarm": "low_reservoir empty_reservoir elective_replacement end_of_service therapy_stopped stopped_pump "
-    "memory_error safe_state",
+    "memory_error safe_state motor_stall low_battery_reset memory_warning dose_limit bolus_interrupted",
     "alarm_class": "non_critical critical",
     "alarm_priority": "low medium high",
     "alarm_signal": "off on silenced latched acknowledged",
     "role": "observer patient clinician service commission emergency",
-    "operation": "program resume stop",
+    "operation": "program resume stop bolus patient_bolus prime refill limits clock alarm_settings",
     "stop_reason": "clinical overdose before_procedure bench",
+    "drive": "motor valve_gated piezo_valve",
 }
 COUNTED_TABLES = {
-    "drug": "baclofen",
+    "drug": "baclofen morphine",
     "log_code": "power_on program_committed commit_refused stopped resumed refilled alarm_raised alarm_cleared "
     "alarm_silenced alarm_acknowledged reservoir_empty end_of_service memory_error safe_state_entered session_opened "
-    "session_closed authentication_failed clock_set time_unknown",
+    "session_closed authentication_failed clock_set time_unknown bolus_started bolus_ended bolus_cancelled "
+    "bolus_withheld patient_bolus_denied prime_started prime_ended bridge_started bridge_ended titration_step "
+    "limits_changed alarms_configured stall_detected stall_recovered low_battery_reset delivery_withheld "
+    "telemetry_mode_entered telemetry_mode_left activated",
     "reason": "unknown_message bad_layout role_forbids no_contact rate_below_minimum rate_above_maximum "
     "mode_unsupported dose_volume_mismatch daily_dose_below_hard_limit daily_dose_above_hard_limit "
     "dose_change_above_hard_limit warnings_not_accepted drug_mismatch concentration_mismatch "
     "reservoir_generation_mismatch base_changed token_wrong proposal_expired proposal_voided no_proposal "
     "image_incomplete image_digest_mismatch image_out_of_bounds operation_conflict operation_forgotten ledger_full "
-    "not_stopped reservoir_empty safe_state end_of_service memory_unreliable no_such_alarm silence_too_long",
+    "not_stopped reservoir_empty safe_state end_of_service memory_unreliable no_such_alarm silence_too_long "
+    "schedule_malformed too_many_steps bolus_dose_above_hard_limit bolus_longer_than_interval "
+    "window_dose_above_hard_limit activity_running not_delivering patient_bolus_forbidden "
+    "patient_bolus_not_prescribed locked_out bolus_count_reached critical_alarm_present reservoir_overfilled "
+    "bridge_mismatch prime_too_large limit_outside_device stored_error dose_limit_tripped pump_on_shelf",
 }
 BITMAPS = {
-    "warnings": "daily_dose_change daily_dose_high daily_dose_low starts_delivery stopped_over_48_h",
+    "warnings": "daily_dose_change daily_dose_high daily_dose_low starts_delivery stopped_over_48_h "
+    "bolus_dose_high concentration_unlisted bridge_omitted schedule_shifts prime_beyond_path withdrawn_differs",
     "alarms": SPACED_TABLES["alarm"],
 }
 FRAME_TYPES = {0: "PROBE", 1: "BEACON", 2: "HELLO", 3: "ACCEPT", 4: "REQ", 5: "RSP"}
@@ -215,6 +261,9 @@ class Reader:
             return self.lookup(self.codes[rest.lstrip("@")], self.integer(size))
         if kind == "#":
             return self.bitmap(BITMAPS[rest].split())
+        if kind == "s":
+            width, _, added = rest.partition("+")
+            return self.integer(int(width)) - int(added)
         size = int(rest)
         if kind == "u":
             return self.integer(size)

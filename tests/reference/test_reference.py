@@ -156,6 +156,8 @@ def wrong(notation: str) -> str:
         return "u2" if notation.startswith("@@") else "u1"
     if notation[0] == "*":
         return "blob"
+    if notation[0] == "s":
+        return f"{notation}1"
     return "u4" if notation[0] == "#" else f"b{int(notation[1:]) - 1}"
 
 

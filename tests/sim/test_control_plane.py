@@ -20,7 +20,7 @@ from telemetry.sim.control import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 TOKEN = "the-token"  # noqa: S105 - of this test only
 HOST = "127.0.0.1:9"
@@ -32,6 +32,7 @@ class Bench:
     def __init__(self) -> None:
         self.jumped: list[int] = []
         self.bars: list[int] = []
+        self.acts: list[tuple[str, dict[str, object]]] = []
         self.full = False
 
     def inspect(self) -> dict[str, object]:
@@ -49,6 +50,13 @@ class Bench:
 
     def snapshot(self) -> dict[str, object]:
         return {"snapshot": {}}
+
+    def faults(self) -> dict[str, object]:
+        return {"catalogue": [], "armed": []}
+
+    def tamper(self, act: str, body: Mapping[str, object]) -> dict[str, object]:
+        self.acts.append((act, dict(body)))
+        return {"events": []}
 
 
 @pytest.fixture
@@ -71,6 +79,10 @@ async def test_every_answer_says_simulated(client: httpx.AsyncClient) -> None:
         ("GET", "/v1/snapshot", None),
         ("POST", "/v1/advance", {"days": 1}),
         ("POST", "/v1/contact", {"coupling_bars": 3}),
+        ("GET", "/v1/faults", None),
+        ("POST", "/v1/fault", {"name": "motor_stall"}),
+        ("POST", "/v1/fault/clear", {}),
+        ("POST", "/v1/mri", {"field": "1.5 T"}),
     ):
         answer = await client.request(method, path, json=body)
         assert answer.status_code == 200
@@ -97,6 +109,9 @@ async def test_advance_adds_its_parts_exactly(client: httpx.AsyncClient, bench: 
         ("/v1/contact", {}, "coupling_bars"),
         ("/v1/contact", {"coupling_bars": 6}, "coupling_bars"),
         ("/v1/contact", {"coupling_bars": None}, "coupling_bars"),
+        ("/v1/fault", {"fault": "motor_stall"}, "fault"),
+        ("/v1/needle", {"volume_ml": 3}, "volume_ml"),
+        ("/v1/memory-reset", {"now": True}, "now"),
     ],
 )
 async def test_a_wrong_request_is_refused_with_field_and_limit(
@@ -109,6 +124,7 @@ async def test_a_wrong_request_is_refused_with_field_and_limit(
     assert found["error"]
     assert found["field"] == field
     assert bench.jumped == bench.bars == []
+    assert bench.acts == []
 
 
 async def test_what_is_no_json_or_too_long_is_refused(client: httpx.AsyncClient) -> None:

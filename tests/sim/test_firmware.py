@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 REQUESTS = tuple(spec for spec in MESSAGES if spec.plane is Plane.REQUEST)
 
 
+READINGS = tuple(getattr(wire, spec.name)() for spec in REQUESTS if spec.operation in {"read_status", "read_program"})
+
+
 def refused(answer: Message | None) -> tuple[Status, RefusalReason | None]:
     assert isinstance(answer, wire.Refusal), answer
     return answer.status, answer.reason
@@ -50,6 +53,7 @@ def any_request(talker: Talker, name: str) -> Message:
         "Stop": wire.Stop(op_id=talker.new_op_id(), acked_through=0, reason=StopReason.BENCH),
         "SilenceAlarms": wire.SilenceAlarms(duration_s=60),
         "AcknowledgeAlarm": wire.AcknowledgeAlarm(kind=AlarmKind.LOW_RESERVOIR),
+        "PatientBolus": wire.PatientBolus(op_id=talker.new_op_id(), acked_through=0),
     }
     kind = getattr(wire, name)
     return built.get(name) or kind()
@@ -81,7 +85,11 @@ def test_inv_13_what_is_allowed_is_exactly_the_role_table(role: Role, state: str
             talker.stage()
         before = (rig.device.program_report(), rig.device.ledger_sequence, rig.device.status().mode)
         answer = talker.ask(any_request(talker, spec.name))
-        if allows(role, spec.operation):
+        if spec.name == "PatientBolus":  # the drug speaks before the role does
+            assert refused(answer) == (Status.UNSUPPORTED, RefusalReason.PATIENT_BOLUS_FORBIDDEN), role
+            after = (rig.device.program_report(), rig.device.ledger_sequence, rig.device.status().mode)
+            assert after == before, role
+        elif allows(role, spec.operation):
             if isinstance(answer, wire.Refusal):
                 assert answer.reason is not RefusalReason.ROLE_FORBIDS, (role, spec.name)
             else:
@@ -401,7 +409,8 @@ def test_inv_32_the_read_back_is_what_the_engine_will_execute() -> None:
     talker.ask(talker.commit(op_id, staged))
     report = talker.ask(wire.ReadProgram())
     assert isinstance(report, wire.ProgramReport)
-    assert staged.image == talker.image(report.rate_nl_per_day, report.mode)
+    assert (report.part, report.parts) == (0, 1)
+    assert staged.image == report.image == talker.image(150_000)
     assert staged.image_digest[:8] == report.program_digest
 
 
@@ -493,7 +502,7 @@ def test_inv_39_a_read_over_the_wire_costs_charge_and_nothing_else() -> None:
         busy.pump.advance(days=1)
         busy.link_ms = day
         talker = busy.open(Role.OBSERVER)
-        for request in (wire.ReadStatus(), wire.ReadAlarms(), wire.ReadLog(from_sequence=0, max_records=8)):
+        for request in (*READINGS, wire.ReadLog(from_sequence=0, max_records=8)):
             assert talker.ask(request) is not None
         quiet.pump.advance(ms=MS_PER_DAY)
     assert busy.device.status() == quiet.device.status()

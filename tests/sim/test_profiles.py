@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,21 +11,85 @@ import pytest
 from telemetry.errors import UsageError
 from telemetry.model import AlarmKind
 from telemetry.sim import profiles
-from telemetry.sim.profiles import list_profiles, load_profile, profile_table
+from telemetry.sim.profiles import keys, list_profiles, load_profile, profile_table
 from telemetry.sim.pump.profile import PumpProfile
+from telemetry.sim.pump.profile_table import profile_from_table, profile_to_table
 from telemetry.units import MS_PER_MONTH
 
 SHIPPED = Path(profiles.__file__).parent
 
 
-def test_two_families_ship_and_differ_in_their_reservoir() -> None:
-    assert list_profiles() == ("itb-20", "itb-40")
+def test_four_families_ship_and_two_differ_in_their_reservoir_alone() -> None:
+    assert list_profiles() == ("itb-20", "itb-40", "sensor-40", "valve-20")
     large, small = load_profile("itb-40"), load_profile("itb-20")
     different = {
         field.name for field in fields(PumpProfile) if getattr(large, field.name) != getattr(small, field.name)
     }
     assert different == {"name", "model", "reservoir_capacity_nl"}
     assert (large.reservoir_capacity_nl, small.reservoir_capacity_nl) == (40_000_000, 20_000_000)
+
+
+def test_the_drives_and_what_goes_with_them() -> None:
+    """domain.md 2.1, 2.8: sensor and its 3 ml; zero and the patient's bolus of the valve pump; MRI dump."""
+    motor, valve, sensor = (load_profile(name) for name in ("itb-40", "valve-20", "sensor-40"))
+    assert [pump.drive for pump in (motor, valve, sensor)] == ["motor", "valve_gated", "piezo_valve"]
+    assert [pump.level_sensor for pump in (motor, valve, sensor)] == [False, False, True]
+    assert [pump.low_reservoir_alarm_nl for pump in (motor, valve, sensor)] == [2_000_000, 3_000_000, 3_000_000]
+    assert [pump.zero_rate_allowed for pump in (motor, valve, sensor)] == [False, True, False]
+    assert (valve.drug, valve.mri_valve_dump, valve.has_flow_activated_valve) == ("morphine", True, False)
+    assert (sensor.drug, sensor.mri_valve_dump, sensor.max_rate_nl_per_day) == ("baclofen", False, 4_000_000)
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_what_holds_for_every_family(name: str) -> None:
+    pump = load_profile(name)
+    assert pump.patient_bolus_allowed is (pump.drug != "baclofen")
+    assert pump.labelled_path_volume_nl == pump.path_volume_nl
+    assert (pump.rate_error_ppm, pump.calibration_error_ppm, sum(pump.stroke_cycle_ppm)) == (0, 0, 0)
+    assert pump.start_concentration_ng_per_ml in pump.concentrations_ng_per_ml
+    for hours, most_nl in ((1, pump.window_1h_nl), (4, pump.window_4h_nl), (24, pump.window_24h_nl)):
+        assert most_nl == -(-pump.max_rate_nl_per_day * hours // 24)
+    assert pump.refill_interval_max_ms == 180 * 86_400_000
+    start_ng = pump.start_rate_nl_per_day * pump.start_concentration_ng_per_ml // 1_000_000
+    assert pump.daily_dose_soft_min_ng <= start_ng <= pump.daily_dose_soft_max_ng
+    critical = {kind for kind in AlarmKind if pump.alarm(kind).alarm_class == "critical"}
+    assert set(AlarmKind) - critical == {
+        AlarmKind.LOW_RESERVOIR,
+        AlarmKind.ELECTIVE_REPLACEMENT,
+        AlarmKind.MEMORY_WARNING,
+        AlarmKind.BOLUS_INTERRUPTED,
+    }
+    assert all(pump.alarm(kind).tones_per_burst == (2 if kind in critical else 1) for kind in AlarmKind)
+    momentary = (AlarmKind.DOSE_LIMIT, AlarmKind.BOLUS_INTERRUPTED, AlarmKind.LOW_BATTERY_RESET, AlarmKind.MOTOR_STALL)
+    assert all(pump.alarm(kind).latching for kind in momentary)
+    assert "SIMULATED" in pump.model
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_a_profile_survives_its_snapshot_table(name: str) -> None:
+    pump = replace(load_profile(name), strokes_per_revolution=3, stroke_cycle_ppm=(-5, 0, 5))
+    assert profile_from_table(json.loads(json.dumps(profile_to_table(pump)))) == pump
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"drive": "steam"}, "profile.drive: 'steam' is none of motor"),
+        ({"level_sensor": 1}, "profile.level_sensor: 1 is neither true nor false"),
+        ({"concentrations_ng_per_ml": ["x"]}, "profile.concentrations_ng_per_ml: ['x'] are not all whole numbers"),
+        ({"stroke_cycle_ppm": [1, 2]}, "stroke_cycle_ppm: 2 errors summing to 3 ppm"),
+    ],
+)
+def test_a_wrong_snapshot_table_names_the_field(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as wrong:
+        profile_from_table(profile_to_table(load_profile("itb-40")) | changes)
+    assert message in str(wrong.value)
+
+
+def test_a_wrong_calibration_constant_scales_the_flow() -> None:
+    """domain.md 2.10: true over requested is package over told."""
+    pump = replace(load_profile("itb-40"), calibration_ppm=1_250_000, package_calibration_ppm=1_000_000)
+    assert pump.calibration_error_ppm == -200_000
 
 
 def test_stock_numbers() -> None:
@@ -45,17 +110,18 @@ def test_stock_numbers() -> None:
 
 def test_every_number_stands_in_the_table_with_source_and_confidence() -> None:
     rows = profile_table("itb-40")
-    keys = [row.key for row in rows]
-    assert len(keys) == len(set(keys)) == len(profiles.NUMBERS) + 9 * len(AlarmKind)
+    shown = [row.key for row in rows]
+    assert len(shown) == len(set(shown)) == len({*keys.NUMBERS, *keys.LISTS, *keys.FLAGS}) + 9 * len(AlarmKind)
     assert all(row.source and row.confidence and row.value for row in rows)
     capacity = next(row for row in rows if row.key == "reservoir.capacity")
     assert (capacity.value, capacity.unit, capacity.confidence) == ("40", "ml", "A")
-    assert "alarms.low_reservoir.class" in keys
+    assert "alarms.low_reservoir.class" in shown
 
 
 def test_the_table_fills_every_field_of_a_profile() -> None:
-    filled = {field for field, _ in profiles.NUMBERS.values()}
-    assert filled | {"name", "model", "serial", "firmware", "drug", "alarms"} == {f.name for f in fields(PumpProfile)}
+    filled = {field for field, _ in [*keys.NUMBERS.values(), *keys.LISTS.values()]} | set(keys.FLAGS.values())
+    identity = {"name", "model", "serial", "firmware", "drug", "drive"}
+    assert filled | identity | {"alarms"} == {f.name for f in fields(PumpProfile)}
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
@@ -74,6 +140,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ('"0.140 ml"', '"0.140 h"', "path.tubing"),
         ('"0 ppm"', '"0.5 ppm"', "delivery.rate_error: '0.5 ppm' is no whole number of ppm"),
         ('"0 ppm"', '"-15 ppm"', ""),
+        ('"0 ml"', '"-0.5 l"', "reservoir.sensor_offset: volume '0.5 l' has the unknown unit 'l'"),
+        ('"500,1000,2000 ug/ml"', '"500,x ug/ml"', "reservoir.concentrations: concentration 'x ug/ml' does not start"),
+        ('"500,1000,2000 ug/ml"', '"500,500 ug/ml"', "must be one or more, rising, none twice"),
+        ('"500,1000,2000 ug/ml"', '"none"', "concentrations_ng_per_ml: () must be one or more"),
+        ('stroke_cycle = { value = "none"', 'stroke_cycle = { value = "1,2 ppm"', "2 errors summing to 3 ppm"),
+        ('"2200 mV"', '"3100 mV"', "brownout_mv: 3100 is more than open_circuit_empty_mv 3000"),
+        ('level_sensor = { value = "no"', 'level_sensor = { value = "0"', "reservoir.level_sensor: '0' is none of yes"),
         ('"1024 records"', '"1024"', "timing.log_capacity: '1024' is no whole number of records"),
         ('"2 uC/byte"', '"2 uC"', "battery.telemetry_charge: '2 uC' is no charge per byte"),
         ('"0.048 ml/day"', '"0.2 ml/day"', "min_rate_nl_per_day: 200000 is more than start_rate_nl_per_day 170000"),
@@ -110,7 +183,7 @@ def test_a_missing_alarm_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'itb-50' is unknown; known: itb-20, itb-40"):
+    with pytest.raises(UsageError, match=r"'itb-50' is unknown; known: itb-20, itb-40, sensor-40, valve-20"):
         load_profile("itb-50")
     with pytest.raises(UsageError, match="cannot be read"):
         load_profile(tmp_path / "none.toml")

@@ -14,10 +14,11 @@ import telemetry
 from telemetry import FlowRate, LinkError, Refused, Therapy, UsageError, VirtualPump
 from telemetry.model import AlarmKind, PumpMode, Role, Warn
 from telemetry.programmer.journal import MemoryJournalStore, Stage
+from telemetry.programmer.prescription import Prescription
 from telemetry.protocol.credentials import role_within, test_credential, test_slots
 from telemetry.protocol.roles import allows
 from telemetry.sim.connector import station_of
-from telemetry.units import Volume
+from telemetry.units import Concentration, Dose, Duration, Volume
 from tests.support.turns import turns
 from tests.support.virtual_loop import VirtualLoop
 
@@ -32,6 +33,27 @@ RATE = FlowRate.parse("0.150 ml/day")
 EVERYTHING = tuple(Warn)
 UNKNOWN_OPERATION = (99).to_bytes(8, "little").hex() + "00" * 8
 
+STRENGTH = Concentration.parse("2000 ug/ml")
+
+
+@cache
+def old_prescription() -> Prescription:
+    """What a pump that is to be replaced was doing."""
+    device = VirtualPump(seed=12).device
+    program = device.program_report().program
+    zone_minutes = device.delivery().zone_minutes
+    return Prescription(device.identity(), program, device.limits(), device.alarm_settings(), zone_minutes)
+
+
+async def titrate(programmer: Programmer) -> object:
+    """15 % more; a pump at its minimum rate has no rate of which that could be a share."""
+    try:
+        return await programmer.titrate(150_000, accept=EVERYTHING)
+    except UsageError:
+        assert (await programmer.read_program()).program.mode is PumpMode.MINIMUM_RATE
+        return await programmer.set_rate(RATE, accept=EVERYTHING)
+
+
 # Every call of the driver that reaches the pump, with the row of the role table that it stands in.
 CALLS: dict[str, tuple[str, Call]] = {
     "read_identity": ("read_status", lambda programmer: programmer.read_identity()),
@@ -40,11 +62,45 @@ CALLS: dict[str, tuple[str, Call]] = {
     "read_program": ("read_program", lambda programmer: programmer.read_program()),
     "read_limits": ("read_program", lambda programmer: programmer.read_limits()),
     "read_log": ("read_history", lambda programmer: programmer.read_log()),
+    "read_rules": ("read_program", lambda programmer: programmer.read_rules()),
+    "read_alarm_settings": ("read_program", lambda programmer: programmer.read_alarm_settings()),
+    "read_delivery": ("read_status", lambda programmer: programmer.read_delivery()),
+    "read_prescription": ("read_program", lambda programmer: programmer.read_prescription()),
+    "last_fill": ("read_history", lambda programmer: programmer.last_fill(1)),
     "silence_alarm": ("silence", lambda programmer: programmer.silence_alarm(60_000)),
     "acknowledge_alarm": ("acknowledge", lambda programmer: programmer.acknowledge_alarm(AlarmKind.LOW_RESERVOIR)),
     "set_rate": ("program", lambda programmer: programmer.set_rate(RATE, accept=EVERYTHING)),
     "program": ("program", lambda programmer: programmer.program(Therapy.minimum_rate(), accept=EVERYTHING)),
+    "titrate": ("program", titrate),
+    "bolus": ("program", lambda programmer: programmer.bolus(Dose(25_000), Duration(600_000), accept=EVERYTHING)),
+    "prime": ("program", lambda programmer: programmer.prime(Volume(20_000), accept=EVERYTHING)),
+    "refill": (
+        "program",
+        lambda programmer: programmer.refill(Volume(38_000_000), withdrawn=Volume(1_000_000), accept=EVERYTHING),
+    ),
+    "implant": (
+        "program",
+        lambda programmer: programmer.implant(
+            Volume(38_000_000), STRENGTH, Therapy.simple_continuous(RATE), accept=EVERYTHING
+        ),
+    ),
+    "replace": (
+        "program",
+        lambda programmer: programmer.replace(old_prescription(), Volume(38_000_000), accept=EVERYTHING),
+    ),
     "resume": ("program", lambda programmer: programmer.resume(accept=EVERYTHING)),
+    "set_limits": (
+        "therapy_limits",
+        lambda programmer: programmer.set_limits(old_prescription().limits, accept=EVERYTHING),
+    ),
+    "set_clock": ("set_clock", lambda programmer: programmer.set_clock(zone_minutes=60, accept=EVERYTHING)),
+    "configure_alarms": (
+        "alarm_settings",
+        lambda programmer: programmer.configure_alarms(low_reservoir=Volume(3_000_000), accept=EVERYTHING),
+    ),
+    # A stock pump holds baclofen, which forbids it to everybody alike, so that the role never comes to be asked.
+    "patient_bolus": ("own_operation", lambda programmer: programmer.patient_bolus()),
+    "emergency_stop": ("stop", lambda programmer: programmer.emergency_stop()),
     "stop": ("stop", lambda programmer: programmer.stop()),
     "outcome": ("own_operation", lambda programmer: programmer.outcome(UNKNOWN_OPERATION)),
 }
@@ -129,7 +185,7 @@ def everything_of(pump: VirtualPump) -> dict[str, object]:
 def test_every_call_of_the_driver_is_in_the_table() -> None:
     reaching = {
         name
-        for name in vars(telemetry.Programmer)
+        for name in dir(telemetry.Programmer)
         if not name.startswith("_") and name not in {"close", "release", "resolved"}
     }
     # The telemeter answers for itself; alarms() reads alarms; settle() writes into our own journal only.
@@ -159,8 +215,22 @@ async def test_inv_13_and_15_a_role_gets_its_answer_or_the_reason_and_changes_no
                 assert everything_of(pump) == before, name
             # A refusal ends nothing: the session goes on, and what is allowed still works.
             assert (await programmer.read_identity()).serial == pump.device.identity().serial
-        if role is not Role.CLINICIAN and not (role is Role.EMERGENCY and name == "stop"):
+        if role is not Role.CLINICIAN and not (role is Role.EMERGENCY and name in {"stop", "emergency_stop"}):
             assert therapy_of(pump) == therapy, name
+
+
+@pytest.mark.inv(13)
+@pytest.mark.parametrize("state", ["running", "stopped"])
+@pytest.mark.parametrize("role", list(Role))
+async def test_inv_13_no_role_gets_a_patient_bolus_of_baclofen_and_each_is_told_why(role: Role, state: str) -> None:
+    pump = await pump_in(state)
+    before = everything_of(pump)
+    async with telemetry.connect(pump=pump, role=role) as programmer:
+        refused = await result_of(programmer.patient_bolus())
+    assert refused is not None
+    assert (refused.reason, refused.status) == ("patient_bolus_forbidden", "unsupported")
+    assert "baclofen" in str(refused)
+    assert everything_of(pump) == before
 
 
 @pytest.mark.inv(15)

@@ -225,3 +225,16 @@ async def test_the_state_is_kept_now_and_then(heard: Heard, tmp_path: Path, monk
             await asyncio.sleep(0.01)
         else:
             pytest.fail("not saved within 4 s")
+
+
+async def test_a_pump_begins_as_old_as_is_said_and_has_the_serial_that_is_said(heard: Heard, home: Path) -> None:
+    state = home / "pump.json"
+    async with heard.simulator(plain(age="shelf", serial="SIM-0002", state=state)) as simulator:
+        assert simulator.pump.status.mode == "shelf"
+        assert simulator.pump.device.identity().serial == "SIM-0002"
+    for wrong, said in (({"age": "ERI"}, "--age ERI"), ({"serial": "SIM-0003"}, "holds pump SIM-0002")):
+        with pytest.raises(UsageError, match=said):
+            async with heard.simulator(plain(state=state, **wrong)):
+                pass  # pragma: no cover - never entered
+    async with heard.simulator(plain(state=state, serial="SIM-0002")) as again:
+        assert again.resumed

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from telemetry.clock import ManualClock, ScaledClock
 from telemetry.errors import Refused, UsageError
-from telemetry.model import AlarmKind, PumpMode, Therapy
+from telemetry.model import AlarmKind, PumpMode, Warn
+from telemetry.sim.ages import StartState, parse_age
 from telemetry.sim.profiles import load_profile
-from telemetry.sim.virtual_pump import KEPT_EVENTS, VirtualPump, parse_age_ms, pump_id_of
+from telemetry.sim.pump.prescribing import program_for
+from telemetry.sim.virtual_pump import KEPT_EVENTS, VirtualPump, pump_id_of
+from telemetry.therapy import AlarmSettings, RefillOrder, Therapy
 from telemetry.units import MS_PER_DAY, Concentration, DailyDose, Duration, FlowRate, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RATE = Therapy.simple_continuous(FlowRate.parse("0.150 ml/day"))
+DAILY = Therapy.simple_continuous(DailyDose.parse("300 ug/day"))
 LOW_AT_MS = 253 * MS_PER_DAY + 8 * 3_600_000
 
 
@@ -135,7 +140,8 @@ def test_other_ages() -> None:
         (lambda: VirtualPump(age="XYZ-1d"), "names no milestone"),
         (lambda: VirtualPump(age="ERI-90 y"), "lies before activation"),
         (lambda: VirtualPump(age="90 y"), "age_ms"),
-        (lambda: VirtualPump(age="soon"), "duration 'soon'"),
+        (lambda: VirtualPump(age="soon"), "age: 'soon' names no milestone; write an age (3 y)"),
+        (lambda: VirtualPump(age="3 moons"), "age: duration '3 moons'"),
         (lambda: VirtualPump(seed=-1), "seed: -1"),
         (lambda: VirtualPump(seed=None), "pump_id"),
         (lambda: VirtualPump(fill=40), "fill: 40 is no Volume"),  # type: ignore[arg-type]
@@ -147,8 +153,8 @@ def test_other_ages() -> None:
         (lambda: VirtualPump(start_rate_nl_per_day=1), "min_rate_nl_per_day: 48000 is more than"),
         (lambda: VirtualPump(serial=""), "serial"),
         (lambda: VirtualPump().refill(40), "volume: 40 is no Volume"),  # type: ignore[arg-type]
-        (lambda: VirtualPump().inject("gremlin"), "known: memory_error, power_cut"),
-        (lambda: VirtualPump().inject("memory_error", page="attic"), "written pages: bank_a"),
+        (lambda: VirtualPump().inject("gremlin"), "'gremlin' is unknown; 'telemetry fault list' shows them all"),
+        (lambda: VirtualPump().inject("memory_error", "attic"), "modes: bank_a, bank_b"),
         (lambda: VirtualPump.restore({}), "exactly the keys"),
         (lambda: VirtualPump.restore(VirtualPump().snapshot() | {"version": 9}), "version 9"),
         (lambda: VirtualPump.restore(VirtualPump().snapshot() | {"seed": "x"}), "snapshot seed"),
@@ -188,11 +194,11 @@ def test_pump_id_comes_from_seed_and_serial() -> None:
 
 def test_faults() -> None:
     pump = VirtualPump()
-    pump.inject("memory_error", page="bank_a", bit=33)
+    pump.inject("memory_error", "bank_a", bit=33)
     assert pump.advance_until("alarm_raised", "memory_error")[-1].at_ms == 60_000
     pump.inject("power_cut")
     assert pump.status.boot_epoch == 2
-    assert pump.take_events()[0].kind == "power_on"
+    assert [event.kind for event in pump.take_events()[:2]] == ["fault_struck", "power_on"]
 
 
 def test_a_snapshot_goes_through_json_and_on() -> None:
@@ -230,5 +236,157 @@ def test_two_pumps_of_one_seed_live_the_same_life() -> None:
 
 def test_age_text_is_read_against_the_profile() -> None:
     profile = load_profile("itb-40")
-    assert parse_age_ms(None, profile) == 0
-    assert parse_age_ms("EOS-0 s", profile) == profile.service_life_ms
+    eri, eos = profile.service_life_ms - profile.replacement_reserve_ms, profile.service_life_ms
+    assert [parse_age(text, profile) for text in (None, "3 d", "day 2", "mid-life", "ERI + 89 d", "eos", "Shelf")] == [
+        StartState(),
+        StartState(3 * MS_PER_DAY),
+        StartState(2 * MS_PER_DAY),
+        StartState(eos // 2),
+        StartState(eri + 89 * MS_PER_DAY),
+        StartState(eos, ended=True),
+        StartState(shelf=True),
+    ]
+    assert parse_age("EOS-0 s", profile) == StartState(eos, ended=True)
+    with pytest.raises(UsageError, match="lies beyond the end of service"):
+        parse_age("ERI+91d", profile)
+
+
+def test_every_start_state_is_what_its_name_says() -> None:
+    seen = {age: VirtualPump(age=age).status for age in ("shelf", "day 1", "mid-life", "ERI-1d", "ERI+89d", "EOS")}
+    assert {age: status.mode for age, status in seen.items()} == {
+        "shelf": PumpMode.SHELF,
+        "day 1": PumpMode.SIMPLE_CONTINUOUS,
+        "mid-life": PumpMode.SIMPLE_CONTINUOUS,
+        "ERI-1d": PumpMode.SIMPLE_CONTINUOUS,
+        "ERI+89d": PumpMode.SIMPLE_CONTINUOUS,
+        "EOS": PumpMode.END_OF_SERVICE,
+    }
+    assert seen["ERI+89d"].alarms == (AlarmKind.ELECTIVE_REPLACEMENT,)
+    assert AlarmKind.END_OF_SERVICE in seen["EOS"].alarms
+    ended = VirtualPump(age="ERI+89d").advance_until("end_of_service")
+    assert ended[-1].at_ms == MS_PER_DAY
+
+
+# --- therapies at the bench ------------------------------------------------------------------------------------------
+
+
+def test_an_implant_at_the_bench() -> None:
+    pump = VirtualPump(age="shelf")
+    pump.advance(days=100)
+    assert pump.fill(Volume.parse("18 ml"), Concentration.parse("500 ug/ml")) == Volume.parse("18 ml")
+    pump.tell_refill(
+        Volume.parse("18 ml"),
+        Concentration.parse("500 ug/ml"),
+        Therapy.simple_continuous(DailyDose.parse("100 ug/day")),
+        withdrawn=Volume(0),
+    )
+    pump.prime()
+    assert pump.advance_until("prime_ended")[-1].at_ms == 100 * MS_PER_DAY + 1_208_880
+    assert pump.truth.tip_concentration_ng_per_ml == 0, "the last of its 1343.2 strokes is still to come"
+    pump.advance(minutes=2)
+    assert (pump.status.dose_ng_per_day, pump.truth.tip_concentration_ng_per_ml) == (100_000, 500_000)
+    assert (pump.ledger.balance_nl, pump.ledger.in_path_nl) == (0, 335_800)
+
+
+def test_bolus_clock_limits_and_alarms_at_the_bench() -> None:
+    pump = VirtualPump()
+    pump.bolus(Volume.parse("0.010 ml"), Duration.parse("10 min"))
+    assert pump.delivery.activity == "bolus"
+    pump.advance(minutes=10)
+    pump.set_clock(1_800_000_000, 60)
+    assert (pump.delivery.clock_utc_s, pump.delivery.zone_minutes) == (1_800_000_000, 60)
+    pump.set_limits(replace(pump.device.limits(), daily_dose_hard_max_ng=1_000_000))
+    with pytest.raises(Refused, match="hard limit"):
+        pump.program(Therapy.simple_continuous(DailyDose.parse("1100 ug/day")))
+    pump.configure_alarms(AlarmSettings(3_000_000, low_reservoir_enabled=False, elective_replacement_enabled=True))
+    assert pump.device.alarm_settings().low_reservoir_alarm_nl == 3_000_000
+    with pytest.raises(Refused, match="baclofen"):
+        pump.patient_bolus()
+    with pytest.raises(UsageError, match="duration: 5 is no Duration"):
+        pump.bolus(Volume(1), 5)  # type: ignore[arg-type] # what a person may write
+
+
+def test_a_needle_and_a_new_catheter() -> None:
+    pump = VirtualPump()
+    assert pump.withdraw(Volume.parse("10 ml")) == Volume.parse("10 ml")
+    assert (pump.truth.reservoir_nl, pump.status.reservoir_nl) == (30_000_000, 40_000_000)
+    pump.fill(Volume.parse("2 ml"), Concentration.parse("2000 ug/ml"), into="side_port")
+    pump.replace_catheter(Volume.parse("0.250 ml"))
+    assert (pump.truth.tip_concentration_ng_per_ml, pump.ledger.in_path_nl) == (0, 390_000)
+    assert pump.ledger.balance_nl == 0
+    with pytest.raises(UsageError, match="volume: 3 is no Volume"):
+        pump.withdraw(3)  # type: ignore[arg-type] # what a person may write
+
+
+# --- forks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    pump = VirtualPump()
+    pump.advance(days=30)
+    other = pump.fork()
+    assert other.now_ms == pump.now_ms
+    other.stop()
+    other.advance(days=60)
+    assert (pump.now_ms, pump.status.rate_nl_per_day) == (30 * MS_PER_DAY, 170_000)
+    assert other.status.mode is PumpMode.STOPPED
+    again = pump.fork()
+    again.advance(days=20)
+    pump.advance(days=20)
+    assert (again.truth, again.ledger) == (pump.truth, pump.ledger)
+
+
+def test_a_pump_can_be_rewound() -> None:
+    pump = VirtualPump()
+    pump.advance(days=10)
+    kept, truth = pump.snapshot(), pump.truth
+    pump.stop()
+    pump.advance(days=5)
+    pump.rewind(kept)
+    assert (pump.now_ms, pump.truth, pump.status.rate_nl_per_day) == (10 * MS_PER_DAY, truth, 170_000)
+    assert pump.device.boot_epoch == 2
+    with pytest.raises(UsageError, match="is of another pump"):
+        pump.rewind(VirtualPump(seed=99).snapshot())
+    with pytest.raises(UsageError, match="moved by its owner"):
+        VirtualPump(clock=ScaledClock(speed=0, start_ms=0)).rewind(kept)
+
+
+def test_a_new_pump_on_an_old_catheter_has_its_drug_and_its_leak() -> None:
+    old = VirtualPump(concentration=Concentration.parse("500 ug/ml"))
+    old.device.core.reservoir.path.leak(250_000, at_ppm=300_000)
+    old.refill(concentration=Concentration.parse("2000 ug/ml"), therapy=DAILY)
+    old.advance(hours=30)
+    new = VirtualPump(age="shelf")
+    new.advance(days=2)
+    new.adopt_catheter(old)
+    theirs, ours = old.device.core.reservoir.path, new.device.core.reservoir.path
+    tubing_nl = ours.tubing_nl
+    assert ours.fronts()[:1] == theirs.fronts()[:1]
+    assert new.truth.tip_concentration_ng_per_ml == old.truth.tip_concentration_ng_per_ml
+    assert new.truth.catheter == "leaking"
+    assert ours.volume_nl == tubing_nl + theirs.catheter_nl
+    assert new.ledger.balance_nl == 0
+    before = theirs.snapshot()
+    new.refill(therapy=DAILY)
+    new.advance(days=3)
+    assert new.ledger.balance_nl == 0
+    assert new.truth.lost_nl > 0
+    assert theirs.snapshot() == before
+
+
+def test_a_pump_off_the_shelf_has_no_dose_to_be_changed() -> None:
+    pump = VirtualPump(age="shelf")
+    core = pump.device.core
+    order = RefillOrder(40_000_000, 0, program_for(core, DAILY, 2_000_000, core.reservoir_generation + 1))
+    derived = pump.device.check(order)
+    assert Warn.DAILY_DOSE_CHANGE not in derived.warnings
+    assert derived.change_ppm == 0
+
+
+def test_a_reservoir_that_the_needle_empties_was_not_run_dry() -> None:
+    pump = VirtualPump()
+    pump.advance(days=10)
+    pump.withdraw()
+    pump.fill(Volume.parse("5 ml"), Concentration.parse("2000 ug/ml"))
+    assert not [event for event in pump.take_events() if event.kind == "reservoir_dry"]
+    assert "reservoir_dry" in {event.kind for event in pump.advance(days=60)}

@@ -12,12 +12,15 @@ from telemetry.protocol.channel import Answered, Failed, Opened, ProgrammerChann
 from telemetry.protocol.codec import encode_record
 from telemetry.protocol.credentials import test_credential, test_pump_secrets, test_slots
 from telemetry.protocol.frame import decode_frame
-from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_WRITE
+from telemetry.protocol.orders import decode_order, encode_order, kind_of
+from telemetry.protocol.wire import IMAGE_SCHEMA, MAX_READ_BACK_PART, MAX_WRITE
 from telemetry.sim.firmware import PumpFirmware
 from telemetry.sim.virtual_pump import VirtualPump
+from telemetry.therapy import Program
 
 if TYPE_CHECKING:
     from telemetry.protocol.messages import AcceptPayload, Message
+    from telemetry.protocol.orders import Order
 
 
 class Rig:
@@ -64,6 +67,7 @@ class Talker:
         assert isinstance(opened, Opened), opened
         self.accept: AcceptPayload = opened.accept
         self._counter = self.accept.last_operation_counter
+        self.read_back = b""
 
     def ask(self, message: Message) -> Message | None:
         """Send one request and give its answer."""
@@ -166,9 +170,47 @@ class Talker:
             assert isinstance(
                 self.ask(wire.Write(offset=offset, data=image[offset : offset + MAX_WRITE])), wire.Written
             )
-        staged = self.ask(wire.Verify(part=0))
-        assert isinstance(staged, wire.Staged), staged
-        return begin.op_id, staged
+        self.read_back, part = b"", self.ask(wire.Verify(part=0))
+        while isinstance(part, wire.ReadBack):
+            self.read_back += part.image
+            part = self.ask(wire.Verify(part=part.part + 1))
+        assert isinstance(part, wire.Staged), part
+        self.read_back += part.image
+        return begin.op_id, part
+
+    def stage_order(self, order: Order) -> tuple[bytes, wire.Staged]:
+        """Stage an order of any kind; its whole read-back is ``read_back`` then."""
+        return self.stage_image(encode_order(order), kind_of(order))
+
+    def refused_order(self, order: Order) -> wire.Refusal:
+        """The refusal that staging an order meets at VERIFY."""
+        image = encode_order(order)
+        assert isinstance(self.ask(self.begin(image, kind_of(order))), wire.Begun)
+        for offset in range(0, len(image), MAX_WRITE):
+            self.ask(wire.Write(offset=offset, data=image[offset : offset + MAX_WRITE]))
+        answer = self.ask(wire.Verify(part=0))
+        assert isinstance(answer, wire.Refusal), answer
+        return answer
+
+    def apply(self, order: Order) -> wire.VerdictReport:
+        """Stage and commit an order, its warnings accepted."""
+        op_id, staged = self.stage_order(order)
+        verdict = self.ask(self.commit(op_id, staged))
+        assert isinstance(verdict, wire.VerdictReport), verdict
+        return verdict
+
+    def program(self) -> Program:
+        """The program in force, read part by part."""
+        image, parts = b"", 1
+        while len(image) < parts * MAX_READ_BACK_PART:
+            answer = self.ask(wire.ReadProgram(len(image) // MAX_READ_BACK_PART))
+            assert isinstance(answer, wire.ProgramReport), answer
+            image, parts = image + answer.image, answer.parts
+            if answer.part == parts - 1:
+                break
+        order = decode_order(OperationKind.PROGRAM, image)
+        assert isinstance(order, Program)
+        return order
 
     @staticmethod
     def commit(op_id: bytes, staged: wire.Staged, **changes: object) -> wire.Commit:

@@ -263,11 +263,11 @@ def test_the_marker_is_explained(run: Run) -> None:
 
 def test_the_guide_does_what_it_says(pytester: pytest.Pytester) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     pytester.makeini(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error"
     )
     for number, block in enumerate(blocks):
         pytester.path.joinpath(f"test_guide_{number}.py").write_text(block, encoding="utf-8")
     assert len(blocks[0].strip().splitlines()) == 10 - 1  # "ten lines", with the one that runs it
-    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=4)
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=5)

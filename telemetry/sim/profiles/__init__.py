@@ -11,14 +11,14 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import msgspec
 
 from telemetry.errors import UsageError
-from telemetry.model import AlarmClass, AlarmKind, AlarmPriority, Drug
+from telemetry.model import AlarmClass, AlarmKind, AlarmPriority, Drive, Drug
+from telemetry.sim.profiles import keys
 from telemetry.sim.pump.profile import AlarmSpec, PumpProfile
-from telemetry.units import Charge, Concentration, DailyDose, Duration, FlowRate, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,54 +42,7 @@ class _Identity(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     serial: str
     firmware: int
     drug: Drug
-
-
-class _Reservoir(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    capacity: Entry
-    low_alarm: Entry
-    low_alarm_floor: Entry
-    start_concentration: Entry
-
-
-class _Path(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    tubing: Entry
-    catheter: Entry
-
-
-class _Delivery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    stroke: Entry
-    min_rate: Entry
-    max_rate: Entry
-    keep_alive_rate: Entry
-    safe_basal_rate: Entry
-    start_rate: Entry
-    rate_error: Entry
-
-
-class _Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    daily_dose_hard_min: Entry
-    daily_dose_hard_max: Entry
-    daily_dose_soft_min: Entry
-    daily_dose_soft_max: Entry
-    change_soft: Entry
-    change_hard: Entry
-
-
-class _Battery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    capacity: Entry
-    idle_drain: Entry
-    flow_charge: Entry
-    telemetry_charge: Entry
-    replacement_reserve: Entry
-    service_life: Entry
-
-
-class _Timing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    stopped_alarm_after: Entry
-    max_silence: Entry
-    memory_check_every: Entry
-    clock_drift: Entry
-    log_capacity: Entry
+    drive: Drive
 
 
 class _Alarm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"alarm_class": "class"}):
@@ -104,15 +57,26 @@ class _Alarm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"a
     acknowledged_for: Entry
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+def _section(name: str) -> type[msgspec.Struct]:
+    """The shape of one table of a file: every key of ``keys`` once, none else."""
+    shape = [(key, Entry) for key in keys.keys_of(name)]
+    return msgspec.defstruct(f"_{name.title()}", shape, forbid_unknown_fields=True, frozen=True)
+
+
+class _Tables(msgspec.Struct, frozen=True):
+    """What of a file's shape does not come from ``keys``."""
+
     identity: _Identity
-    reservoir: _Reservoir
-    path: _Path
-    delivery: _Delivery
-    limits: _Limits
-    battery: _Battery
-    timing: _Timing
     alarms: dict[AlarmKind, _Alarm]
+
+
+_File: type[msgspec.Struct] = msgspec.defstruct(
+    "_File",
+    [(name, _section(name)) for name in keys.SECTIONS],
+    bases=(_Tables,),
+    forbid_unknown_fields=True,
+    frozen=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,100 +88,6 @@ class ProfileRow:
     unit: str
     source: str
     confidence: str
-
-
-def _counted(unit: str) -> Callable[[str], int]:
-    """A parser of whole numbers (a sign is allowed) with exactly this unit."""
-
-    def parse(text: str) -> int:
-        number, _, written = text.partition(" ")
-        if written != unit or not number.removeprefix("-").isdecimal():
-            raise UsageError(f"{text!r} is no whole number of {unit}")
-        return int(number)
-
-    return parse
-
-
-def _charge_per(unit: str) -> Callable[[str], int]:
-    """A parser of a charge per something (``2 uC/byte``), in pC per that."""
-
-    def parse(text: str) -> int:
-        charge, _, written = text.rpartition("/")
-        if written != unit:
-            raise UsageError(f"{text!r} is no charge per {unit} (write it like 2 uC/{unit})")
-        return Charge.parse(charge).pc
-
-    return parse
-
-
-def _choice(*names: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in names:
-            raise UsageError(f"{text!r} is none of {', '.join(names)}")
-        return text
-
-    return parse
-
-
-def _volume_nl(text: str) -> int:
-    return Volume.parse(text).nl
-
-
-def _rate_nl_per_day(text: str) -> int:
-    return FlowRate.parse(text).nl_per_day
-
-
-def _dose_ng(text: str) -> int:
-    return DailyDose.parse(text).ng_per_day
-
-
-def _span_ms(text: str) -> int:
-    return Duration.parse(text).ms
-
-
-def _concentration(text: str) -> int:
-    return Concentration.parse(text).ng_per_ml
-
-
-def _charge_pc(text: str) -> int:
-    return Charge.parse(text).pc
-
-
-_ppm = _counted("ppm")
-
-NUMBERS: dict[str, tuple[str, Callable[[str], int]]] = {
-    "reservoir.capacity": ("reservoir_capacity_nl", _volume_nl),
-    "reservoir.low_alarm": ("low_reservoir_alarm_nl", _volume_nl),
-    "reservoir.low_alarm_floor": ("low_reservoir_alarm_floor_nl", _volume_nl),
-    "reservoir.start_concentration": ("start_concentration_ng_per_ml", _concentration),
-    "path.tubing": ("tubing_volume_nl", _volume_nl),
-    "path.catheter": ("catheter_volume_nl", _volume_nl),
-    "delivery.stroke": ("stroke_volume_nl", _volume_nl),
-    "delivery.min_rate": ("min_rate_nl_per_day", _rate_nl_per_day),
-    "delivery.max_rate": ("max_rate_nl_per_day", _rate_nl_per_day),
-    "delivery.keep_alive_rate": ("keep_alive_rate_nl_per_day", _rate_nl_per_day),
-    "delivery.safe_basal_rate": ("safe_basal_rate_nl_per_day", _rate_nl_per_day),
-    "delivery.start_rate": ("start_rate_nl_per_day", _rate_nl_per_day),
-    "delivery.rate_error": ("rate_error_ppm", _ppm),
-    "limits.daily_dose_hard_min": ("daily_dose_hard_min_ng", _dose_ng),
-    "limits.daily_dose_hard_max": ("daily_dose_hard_max_ng", _dose_ng),
-    "limits.daily_dose_soft_min": ("daily_dose_soft_min_ng", _dose_ng),
-    "limits.daily_dose_soft_max": ("daily_dose_soft_max_ng", _dose_ng),
-    "limits.change_soft": ("change_soft_ppm", _ppm),
-    "limits.change_hard": ("change_hard_ppm", _ppm),
-    "battery.capacity": ("battery_capacity_pc", _charge_pc),
-    "battery.idle_drain": ("idle_drain_pc_per_day", _charge_per("day")),
-    "battery.flow_charge": ("flow_charge_pc_per_nl", _charge_per("nl")),
-    "battery.telemetry_charge": ("telemetry_charge_pc_per_byte", _charge_per("byte")),
-    "battery.replacement_reserve": ("replacement_reserve_ms", _span_ms),
-    "battery.service_life": ("service_life_ms", _span_ms),
-    "timing.stopped_alarm_after": ("stopped_alarm_after_ms", _span_ms),
-    "timing.max_silence": ("max_silence_ms", _span_ms),
-    "timing.memory_check_every": ("memory_check_every_ms", _span_ms),
-    "timing.clock_drift": ("clock_drift_ppm", _ppm),
-    "timing.log_capacity": ("log_capacity", _counted("records")),
-}
-"""Key in the file to the field of ``PumpProfile`` and how its text is read."""
 
 
 def list_profiles() -> tuple[str, ...]:
@@ -236,9 +106,9 @@ def load_profile(name_or_path: str | Path) -> PumpProfile:
 
 def profile_table(name_or_path: str | Path) -> tuple[ProfileRow, ...]:
     """Every value of a family with its unit, source and confidence; raises ``UsageError`` like ``load_profile``."""
-    parsed = _load(name_or_path)[1]
+    entries = _load(name_or_path)[1]
     return tuple(
-        ProfileRow(key, *_split(entry.value), entry.source, entry.confidence) for key, entry in _entries(parsed)
+        ProfileRow(key, *_split(entry.value), entry.source, entry.confidence) for key, entry in entries.items()
     )
 
 
@@ -247,7 +117,7 @@ def _split(text: str) -> tuple[str, str]:
     return value, unit
 
 
-def _load(name_or_path: str | Path) -> tuple[PumpProfile, _File]:
+def _load(name_or_path: str | Path) -> tuple[PumpProfile, dict[str, Entry]]:
     text = str(name_or_path)
     if text.endswith(".toml"):
         try:
@@ -262,36 +132,34 @@ def _load(name_or_path: str | Path) -> tuple[PumpProfile, _File]:
 
 
 @functools.cache
-def _shipped(name: str) -> tuple[PumpProfile, _File]:
+def _shipped(name: str) -> tuple[PumpProfile, dict[str, Entry]]:
     file = f"{name}.toml"
     return _parse(resources.files(__name__).joinpath(file).read_text(encoding="utf-8"), file)
 
 
-def _parse(text: str, where: str) -> tuple[PumpProfile, _File]:
+def _parse(text: str, where: str) -> tuple[PumpProfile, dict[str, Entry]]:
     try:
-        parsed = msgspec.convert(tomllib.loads(text), _File)
+        parsed = cast("_Tables", msgspec.convert(tomllib.loads(text), _File))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"profile {where}: {error}") from error
     missing = [kind for kind in AlarmKind if kind not in parsed.alarms]
     if missing:
         raise UsageError(f"profile {where}: alarms: missing {', '.join(missing)}")
     entries = dict(_entries(parsed))
-    numbers = {field: _read(where, key, entries[key].value, parse) for key, (field, parse) in NUMBERS.items()}
+
+    def read(key: str, parse: Callable[[str], Value]) -> Value:
+        return _read(where, key, entries[key].value, parse)
+
+    values: dict[str, object] = {field: read(key, parse) for key, (field, parse) in keys.NUMBERS.items()}
+    values |= {field: read(key, parse) for key, (field, parse) in keys.LISTS.items()}
+    values |= {field: read(key, keys.yes_or_no) for key, field in keys.FLAGS.items()}
     alarms = tuple(_alarm(where, kind, parsed.alarms[kind]) for kind in AlarmKind)
     identity = parsed.identity
     try:
-        profile = PumpProfile(
-            name=identity.name,
-            model=identity.model,
-            serial=identity.serial,
-            firmware=identity.firmware,
-            drug=identity.drug,
-            alarms=alarms,
-            **numbers,
-        )
+        profile = PumpProfile(**msgspec.structs.asdict(identity), alarms=alarms, **values)  # type: ignore[arg-type] # each read by its kind
     except UsageError as error:
         raise UsageError(f"profile {where}: {error}") from error
-    return profile, parsed
+    return profile, entries
 
 
 def _read(where: str, key: str, text: str, parse: Callable[[str], Value]) -> Value:
@@ -302,24 +170,24 @@ def _read(where: str, key: str, text: str, parse: Callable[[str], Value]) -> Val
 
 
 def _alarm(where: str, kind: AlarmKind, alarm: _Alarm) -> AlarmSpec:
-    def read(name: str, entry: Entry, parse: Callable[[str], int]) -> int:
+    def read(name: str, entry: Entry, parse: Callable[[str], Value]) -> Value:
         return _read(where, f"alarms.{kind}.{name}", entry.value, parse)
 
     def choose(name: str, entry: Entry, *names: str) -> str:
-        return _read(where, f"alarms.{kind}.{name}", entry.value, _choice(*names))
+        return _read(where, f"alarms.{kind}.{name}", entry.value, keys.choice(*names))
 
     try:
         return AlarmSpec(
             kind=kind,
             alarm_class=AlarmClass(choose("class", alarm.alarm_class, *AlarmClass)),
             priority=AlarmPriority(choose("priority", alarm.priority, *AlarmPriority)),
-            tones_per_burst=read("tones_per_burst", alarm.tones_per_burst, _counted("tones")),
-            burst_ms=read("burst", alarm.burst, _span_ms),
-            repeat_ms=read("repeat", alarm.repeat, _span_ms),
-            burst_charge_pc=read("burst_charge", alarm.burst_charge, _charge_pc),
-            latching=choose("latching", alarm.latching, "yes", "no") == "yes",
-            can_disable=choose("can_disable", alarm.can_disable, "yes", "no") == "yes",
-            acknowledged_for_ms=read("acknowledged_for", alarm.acknowledged_for, _span_ms),
+            tones_per_burst=read("tones_per_burst", alarm.tones_per_burst, keys.counted("tones")),
+            burst_ms=read("burst", alarm.burst, keys.span_ms),
+            repeat_ms=read("repeat", alarm.repeat, keys.span_ms),
+            burst_charge_pc=read("burst_charge", alarm.burst_charge, keys.charge_pc),
+            latching=read("latching", alarm.latching, keys.yes_or_no),
+            can_disable=read("can_disable", alarm.can_disable, keys.yes_or_no),
+            acknowledged_for_ms=read("acknowledged_for", alarm.acknowledged_for, keys.span_ms),
         )
     except UsageError as error:
         if str(error).startswith("profile "):
@@ -327,8 +195,8 @@ def _alarm(where: str, kind: AlarmKind, alarm: _Alarm) -> AlarmSpec:
         raise UsageError(f"profile {where}: {error}") from error
 
 
-def _entries(parsed: _File) -> Iterator[tuple[str, Entry]]:
-    for section in ("reservoir", "path", "delivery", "limits", "battery", "timing"):
+def _entries(parsed: _Tables) -> Iterator[tuple[str, Entry]]:
+    for section in keys.SECTIONS:
         group = getattr(parsed, section)
         for name in group.__struct_fields__:
             yield f"{section}.{name}", getattr(group, name)

@@ -87,7 +87,7 @@ _KEYS = (
 class Alarms:
     """All alarms of one pump. ``sequence`` (u16, wraps) moves with every change of any of them."""
 
-    KEYS = ("sequence", "powered", "alarms")
+    KEYS = ("sequence", "powered", "beeper_works", "alarms")
 
     def __init__(self, profile: PumpProfile, emit: Emit, log: Log) -> None:
         self._states = {spec.kind: _State(spec) for spec in profile.alarms}
@@ -96,6 +96,7 @@ class Alarms:
         self._log = log
         self.sequence = 0
         self.powered = True
+        self.beeper_works = True
         self.drain_pc_per_day = 0
 
     def set_condition(self, kind: AlarmKind, *, present: bool, now_ms: int) -> None:
@@ -113,6 +114,13 @@ class Alarms:
                 self._changed(state, now_ms, "alarm_latched")
             else:
                 self._quieten(state, now_ms)
+
+    def strike(self, kind: AlarmKind, now_ms: int) -> None:
+        """Something happened that is over already: raise it and keep it latched until somebody acknowledges it."""
+        state = self._states[kind]
+        self.set_condition(kind, present=True, now_ms=now_ms)
+        state.condition, state.latched = False, True
+        self._account(state, now_ms)
 
     def release(self, kind: AlarmKind, now_ms: int) -> None:
         """End an alarm, latch included: somebody has dealt with its cause."""
@@ -176,6 +184,20 @@ class Alarms:
             state.enabled = enabled
             self._changed(state, now_ms, "alarm_enabled" if enabled else "alarm_disabled")
 
+    def enabled(self, kind: AlarmKind) -> bool:
+        """Whether the system for this kind is switched on."""
+        return self._states[kind].enabled
+
+    @property
+    def disabled_bits(self) -> int:
+        """The kinds that are switched off, one bit each, the first kind lowest."""
+        return sum(1 << ALARM_NUMBERS[kind] - 1 for kind, state in self._states.items() if not state.enabled)
+
+    def switch_off(self, disabled_bits: int) -> None:
+        """At a boot: leave off what was switched off before it."""
+        for kind, state in self._states.items():
+            state.enabled = not disabled_bits >> ALARM_NUMBERS[kind] - 1 & 1
+
     def rearm(self, now_ms: int) -> None:
         """Let sound again what was quiet until now."""
         for state in self._states.values():
@@ -183,9 +205,22 @@ class Alarms:
                 state.quiet, state.quiet_until_ms = AlarmSignal.OFF, None
                 self._changed(state, now_ms, "alarm_rearmed")
 
+    def remind(self, kind: AlarmKind, now_ms: int) -> None:
+        """Let a present alarm sound again although somebody has quieted it: it has become more urgent."""
+        state = self._states[kind]
+        if state.condition and state.quiet is not AlarmSignal.OFF:
+            state.quiet, state.quiet_until_ms = AlarmSignal.OFF, None
+            self._changed(state, now_ms, "alarm_rearmed")
+
     def next_rearm_ms(self) -> int | None:
         """When a quiet alarm will sound again."""
         return min((s.quiet_until_ms for s in self._states.values() if s.quiet_until_ms is not None), default=None)
+
+    def set_beeper(self, now_ms: int, *, works: bool) -> None:
+        """Break or mend the transducer: what is signalled stays so, but nothing is heard (domain.md 4, F26)."""
+        self.beeper_works = works
+        for state in self._states.values():
+            self._account(state, now_ms)
 
     def power_off(self, now_ms: int) -> None:
         """The battery is empty: nothing sounds any more."""
@@ -234,7 +269,7 @@ class Alarms:
 
     def _account(self, state: _State, now_ms: int) -> None:
         """Keep the count of bursts and the drain in step with what sounds."""
-        sounds = self.powered and state.signal in {AlarmSignal.ON, AlarmSignal.LATCHED}
+        sounds = self.powered and self.beeper_works and state.signal in {AlarmSignal.ON, AlarmSignal.LATCHED}
         since_ms = state.sounding_since_ms
         if sounds and since_ms is None:
             state.sounding_since_ms = now_ms
@@ -267,7 +302,9 @@ class Alarms:
 
     def latched_kinds(self) -> tuple[AlarmKind, ...]:
         """What a reboot must raise again because nobody has acknowledged it."""
-        return tuple(kind for kind, state in self._states.items() if state.active and state.spec.latching)
+        return tuple(
+            kind for kind, state in self._states.items() if state.latched or (state.condition and state.spec.latching)
+        )
 
     def latch(self, kind: AlarmKind, now_ms: int) -> None:
         """Sound again, after a reboot, what was latched before it and whose condition is over."""
@@ -282,13 +319,19 @@ class Alarms:
             {"kind": kind.value, **{key: getattr(state, key) for key in _KEYS[1:]}, "quiet": state.quiet.value}
             for kind, state in self._states.items()
         ]
-        return {"sequence": self.sequence, "powered": self.powered, "alarms": alarms}
+        return {
+            "sequence": self.sequence,
+            "powered": self.powered,
+            "beeper_works": self.beeper_works,
+            "alarms": alarms,
+        }
 
     def restore(self, value: object, where: str) -> None:
         """Take a snapshot's state; raises ``UsageError`` naming what is wrong with it."""
         top = st.table(value, where, self.KEYS)
         self.sequence = st.integer(top, "sequence", where)
         self.powered = st.flag(top, "powered", where)
+        self.beeper_works = st.flag(top, "beeper_works", where)
         listed = st.items(top, "alarms", where)
         if len(listed) != len(self._states):
             raise UsageError(f"snapshot {where}.alarms: {len(listed)} alarms, the pump has {len(self._states)}")

@@ -1,7 +1,7 @@
 """The pump's state and its motion in time: every part says when something happens, the core goes there and looks.
 
 Between two such instants every rate is constant, so any span is one closed-form step; stepping differently cannot
-change a result (INV-39). What happens *at* an instant is decided from the state alone (``_evaluate``).
+change a result (INV-39). What happens *at* an instant is decided from the state alone (``conditions.py``).
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from telemetry.errors import UsageError
-from telemetry.model import AlarmKind, Drug, LogCode, Program, PumpEvent, PumpLimits, PumpMode
+from telemetry.model import Drug, LogCode, PumpEvent, PumpLimits, PumpMode
+from telemetry.sim.pump import conditions
+from telemetry.sim.pump.activity import PatientBoluses, Running
 from telemetry.sim.pump.alarms import Alarms
 from telemetry.sim.pump.battery import Battery, running_drain_pc_per_day
+from telemetry.sim.pump.governor import Governor, WindowLimits
 from telemetry.sim.pump.ledger import CommitRecord, Ledger
-from telemetry.sim.pump.limits import Situation
 from telemetry.sim.pump.log import EventLog
 from telemetry.sim.pump.memory import Memory
+from telemetry.sim.pump.plan import SCHEDULED, Plan
 from telemetry.sim.pump.quantities import daily_dose_ng
+from telemetry.sim.pump.upsets import Upsets
+from telemetry.therapy import Program
 
 if TYPE_CHECKING:
     from telemetry.sim.pump.medium import Medium
+    from telemetry.sim.pump.orders import Order
     from telemetry.sim.pump.profile import PumpProfile
     from telemetry.sim.pump.reservoir import Reservoir
     from telemetry.sim.pump.rtc import WallClock
@@ -53,6 +59,7 @@ class PumpCore:
         self.exhausted = False
         self.dry_told = False
         self.empty_told = False
+        self.reminded = False
         self.memory_check_due_ms: int | None = None
         self.ledger = Ledger()
         self.log = EventLog(medium, profile.log_capacity)
@@ -62,13 +69,30 @@ class PumpCore:
         self.drug: Drug = profile.drug
         self.concentration_ng_per_ml = reservoir.concentration_ng_per_ml
         self.reservoir_generation = 0
-        self.program: Program = self.safe_program()
+        self.filled_nl = reservoir.calculated_nl
         self.active: CommitRecord | None = None
         self.running = False
         self.safe = False
+        self.shelf = False
+        self.tripped = False
+        self.halted_ms: int | None = None
         self.still_since_ms: int | None = now_ms
-        self.staged: tuple[Program, bytes, bytes] | None = None
-        self.check_memory: Callable[[], None] = _nothing_to_check
+        self.staged: tuple[Order, bytes, bytes] | None = None
+        self.activity: Running | None = None
+        self.bridge_left = 0
+        self.patient = PatientBoluses()
+        self.upsets = Upsets()
+        self.governor = Governor(self.window_limits())
+        self.program: Program = self.safe_program()
+        self.plan: Plan | None = None
+        self.plan_started_ms = now_ms
+        self.plan_due_ms: int | None = None
+        self.bolus_due_ms: int | None = None
+        self.base_nl_per_day = self.base_ng_per_day = 0
+        self.check_memory: Callable[[], None] = _nothing
+        self.withhold_delivery: Callable[[], None] = _nothing
+        self.give_way: Callable[[], None] = _nothing
+        self.next_peak_ms: Callable[[], int | None] = _never
         self._events: list[PumpEvent] = []
         self._listeners: list[Listener] = []
 
@@ -76,7 +100,7 @@ class PumpCore:
 
     def emit(self, kind: str, detail: str = "") -> None:
         """Tell that something happened now."""
-        event = PumpEvent(self.now_ms, kind, str(detail))
+        event = PumpEvent(self.now_ms, str(kind), str(detail))
         self._events.append(event)
         for listener in tuple(self._listeners):
             listener(event)
@@ -95,6 +119,32 @@ class PumpCore:
         """Write one line of the event log."""
         self.log.append(self.boot_epoch, self.now_ms, code, slot, detail & 0xFFFF, value)
 
+    # --- the program and its plan ------------------------------------------------------------------------------------
+
+    def set_program(self, program: Program) -> None:
+        """Let this be the program; its plan begins with ``start_plan``."""
+        self.program = program
+        self.plan = None
+        self.plan_due_ms = self.bolus_due_ms = None
+        self.base_nl_per_day, self.base_ng_per_day = program.rate_nl_per_day, program.dose_ng_per_day
+
+    def start_plan(self, started_ms: int, *, fresh: bool) -> None:
+        """Let the program's own time (ramp days, periodic boluses) count from this instant, and read it for now.
+
+        ``fresh``: it begins now, and a bolus that is due now is still to be given.
+        """
+        self.plan_started_ms = started_ms
+        if self.program.mode is PumpMode.SAFE_STATE:
+            return
+        self.plan = Plan(self.program, started_ms=started_ms)
+        self.bolus_due_ms = self.plan.next_bolus_ms(self.now_ms - 1 if fresh else self.now_ms)
+        self.read_plan()
+
+    def read_plan(self) -> None:
+        """Take the base rate that the plan says for now, and when it changes next."""
+        if self.plan is not None:
+            self.base_nl_per_day, self.base_ng_per_day, self.plan_due_ms = self.plan.segment(self.now_ms, self.clock)
+
     # --- what is commanded -------------------------------------------------------------------------------------------
 
     @property
@@ -102,39 +152,90 @@ class PumpCore:
         """What the pump is doing now."""
         if self.ended:
             return PumpMode.END_OF_SERVICE
+        if self.shelf:
+            return PumpMode.SHELF
+        if self.upsets.telemetry_mode:
+            return PumpMode.TELEMETRY
         if self.safe:
             return PumpMode.SAFE_STATE
         if not self.running:
             return PumpMode.STOPPED
-        return PumpMode.EMPTY if self.reservoir.calculated == 0 else self.program.mode
+        return PumpMode.EMPTY if self.empty else self.program.mode
+
+    @property
+    def empty(self) -> bool:
+        """Whether the reservoir is empty by the pump's own books; a pump with a level sensor trusts that."""
+        if self.profile.level_sensor:
+            return self.reservoir.sensed_nl == 0
+        return self.reservoir.calculated == 0
+
+    @property
+    def delivering(self) -> bool:
+        """Whether the pump may stroke at all (INV-38)."""
+        return (
+            self.running
+            and self.powered
+            and not (self.ended or self.shelf or self.upsets.telemetry_mode)
+            and not self.empty
+        )
 
     @property
     def rate_nl_per_day(self) -> int:
-        """The commanded rate now; 0 whenever the pump must not stroke (INV-38)."""
-        if self.ended or not self.running or not self.powered or self.reservoir.calculated == 0:
+        """The commanded rate now: basal and activity; 0 whenever the pump must not stroke (INV-38)."""
+        if not self.delivering:
             return 0
-        return self.program.rate_nl_per_day
+        running = self.activity
+        if running is None:
+            return self.base_nl_per_day
+        return running.rate_nl_per_day + (0 if running.instead_of_basal else self.base_nl_per_day)
 
     @property
     def dose_ng_per_day(self) -> int:
         """The dose per day that goes with the commanded rate now."""
-        return self.program.dose_ng_per_day if self.rate_nl_per_day else 0
+        if not self.delivering:
+            return 0
+        running = self.activity
+        if running is None:
+            return self.base_ng_per_day
+        return running.dose_ng_per_day + (0 if running.instead_of_basal else self.base_ng_per_day)
+
+    @property
+    def bridge_to_give(self) -> int:
+        """What is left of the program's bridge, running or interrupted, in nl / 86 400 000."""
+        running = self.activity
+        return running.left if running is not None and running.kind == "bridge" else self.bridge_left
+
+    @property
+    def mean_nl_per_day(self) -> int:
+        """The rate that the program commands in the long run while it runs; what predictions rest on."""
+        if not self.delivering:
+            return 0
+        return self.base_nl_per_day if self.plan is None else self.plan.mean_nl_per_day
 
     @property
     def drain_pc_per_day(self) -> int:
-        """What the battery gives now: idle, strokes, tones."""
+        """What the battery gives now: idle (or shelf), strokes, tones."""
+        if self.shelf:
+            return self.profile.shelf_drain_pc_per_day + self.alarms.drain_pc_per_day
         return running_drain_pc_per_day(self.profile, self.rate_nl_per_day) + self.alarms.drain_pc_per_day
 
     @property
+    def mean_drain_pc_per_day(self) -> int:
+        """What the battery gives in the long run; equal to the present drain of a constant therapy."""
+        if self.shelf:
+            return self.drain_pc_per_day
+        return running_drain_pc_per_day(self.profile, self.mean_nl_per_day) + self.alarms.drain_pc_per_day
+
+    @property
     def low_reservoir_alarm_nl(self) -> int:
-        """The calculated volume at which the low-reservoir alarm comes."""
+        """The volume at which the low-reservoir alarm comes."""
         return self.profile.low_reservoir_alarm_nl if self.limits is None else self.limits.low_reservoir_alarm_nl
 
     @property
     def stopped_too_long(self) -> bool:
         """Whether no stroke was made for ``stopped_alarm_after_ms`` (48 h): the tube may have taken a set."""
         since_ms = self.still_since_ms
-        return since_ms is not None and self.now_ms - since_ms >= self.profile.stopped_alarm_after_ms
+        return since_ms is not None and not self.shelf and self.now_ms - since_ms >= self.profile.stopped_alarm_after_ms
 
     def safe_program(self) -> Program:
         """What the pump falls back to when no program can be trusted; rate 0 when that record is gone too."""
@@ -148,123 +249,101 @@ class PumpCore:
             reservoir_generation=self.reservoir_generation,
         )
 
-    def situation(self) -> Situation:
-        """What a check of a program depends on."""
-        return Situation(
-            drug=self.drug,
-            concentration_ng_per_ml=self.concentration_ng_per_ml,
-            reservoir_generation=self.reservoir_generation,
-            reference_dose_ng=self.active.reference_dose_ng if self.active else 0,
-            calculated=self.reservoir.calculated,
-            stroking=self.rate_nl_per_day > 0,
-            stopped_over_48_h=self.stopped_too_long,
-        )
+    def window_limits(self) -> WindowLimits:
+        """What the governor holds delivery to."""
+        profile, limits = self.profile, self.limits
+        hard = profile.daily_dose_hard_max_ng if limits is None else limits.daily_dose_hard_max_ng
+        return WindowLimits(profile.window_1h_nl, profile.window_4h_nl, profile.window_24h_nl, hard)
+
+    def set_limits(self, limits: PumpLimits | None) -> None:
+        """Enforce these; None when their record is lost (the governor then holds to the factory's)."""
+        self.limits = limits
+        self.governor.limits = self.window_limits()
 
     # --- time --------------------------------------------------------------------------------------------------------
 
-    def advance_to(self, now_ms: int) -> None:
-        """Live until ``now_ms``, exactly; raises ``UsageError`` when that lies in the past or power is off."""
+    def advance_to(self, now_ms: int, *, pausing: bool = False) -> None:
+        """Live until ``now_ms``, exactly; raises ``UsageError`` when that lies in the past or power is off.
+
+        ``pausing``: only until something is told, and all of that instant.
+        """
         if not self.powered:
             raise UsageError("the pump has no power; boot it first")
         if now_ms < self.now_ms:
             raise UsageError(f"now_ms: {now_ms} lies before {self.now_ms}, and time never runs backwards")
-        while (at_ms := self.next_event_ms()) is not None and at_ms <= now_ms:
-            self._settle(at_ms)
+        told = len(self._events)
+        while True:
+            self._follow_schedule(now_ms)
+            at_ms = self.next_event_ms()
+            if at_ms is None or at_ms > now_ms:
+                break
+            self.settle(at_ms)
             self.evaluate()
-        self._settle(now_ms)
+            if pausing and len(self._events) > told:
+                now_ms = self.now_ms
+        self.settle(now_ms)
 
     def next_event_ms(self) -> int | None:
         """When something happens next if nobody acts; None when nothing ever will."""
-        instants: list[int] = []
-        now_ms, rate = self.now_ms, self.rate_nl_per_day
-        reservoir, _battery, alarms = self.reservoir, self.battery, self.alarms
-        if rate:
-            instants.append(now_ms + reservoir.ms_until_calculated(rate, 0))
-            if not alarms.present(AlarmKind.LOW_RESERVOIR):
-                instants.append(now_ms + reservoir.ms_until_calculated(rate, self.low_reservoir_alarm_nl))
-            if not self.dry_told:
-                instants.append(now_ms + reservoir.ms_until_dry(rate))
-        elif self.still_since_ms is not None and not self.ended and not alarms.present(AlarmKind.STOPPED_PUMP):
-            instants.append(self.still_since_ms + self.profile.stopped_alarm_after_ms)
-        if not self.exhausted:
-            instants.append(self._next_battery_ms())
-        instants += [at_ms for at_ms in (alarms.next_rearm_ms(), self.memory_check_due_ms) if at_ms is not None]
-        return max(now_ms, min(instants)) if instants else None
-
-    def _next_battery_ms(self) -> int:
-        drain = self.drain_pc_per_day
-        if self.ended:
-            return self.battery.empty_ms(self.now_ms, drain)
-        ends_ms = self.battery.service_ends_ms(self.now_ms, drain)
-        return self.battery.replacement_due_ms(self.now_ms, drain) if ends_ms is None else ends_ms
-
-    def _settle(self, now_ms: int) -> None:
-        span_ms = now_ms - self.now_ms
-        if span_ms:
-            rate = self.rate_nl_per_day
-            self.battery.drain(self.drain_pc_per_day, span_ms)
-            if rate:
-                self.reservoir.deliver(rate * span_ms)
-            self.now_ms = now_ms
-
-    # --- what is so now ----------------------------------------------------------------------------------------------
+        return conditions.next_event_ms(self)
 
     def evaluate(self) -> None:
-        """Bring alarms and modes in step with the state at this instant."""
-        now_ms, alarms = self.now_ms, self.alarms
-        if self.memory_check_due_ms is not None and self.memory_check_due_ms <= now_ms:
-            self.memory_check_due_ms = None
-            self.check_memory()
-        alarms.rearm(now_ms)
-        self._evaluate_reservoir()
-        self._evaluate_battery()
-        self.evaluate_flow()
-        alarms.set_condition(AlarmKind.THERAPY_STOPPED, present=not self.running and not self.ended, now_ms=now_ms)
-        alarms.set_condition(AlarmKind.STOPPED_PUMP, present=self.stopped_too_long and not self.ended, now_ms=now_ms)
-        alarms.set_condition(AlarmKind.SAFE_STATE, present=self.safe, now_ms=now_ms)
-
-    def _evaluate_reservoir(self) -> None:
-        reservoir, now_ms = self.reservoir, self.now_ms
-        low = reservoir.ms_until_calculated(1, self.low_reservoir_alarm_nl) == 0
-        empty = reservoir.calculated == 0
-        self.alarms.set_condition(AlarmKind.LOW_RESERVOIR, present=low, now_ms=now_ms)
-        if empty and not self.empty_told:
-            self.note(LogCode.RESERVOIR_EMPTY)
-            self.emit("reservoir_empty")
-        self.empty_told = empty
-        self.alarms.set_condition(AlarmKind.EMPTY_RESERVOIR, present=empty, now_ms=now_ms)
-        if reservoir.true_volume == 0 and not self.dry_told:
-            self.dry_told = True
-            if not empty:
-                self.emit("reservoir_dry", "truth")
-
-    def _evaluate_battery(self) -> None:
-        now_ms, battery = self.now_ms, self.battery
-        if battery.replacement_ms is None and battery.replacement_due_ms(now_ms, self.drain_pc_per_day) <= now_ms:
-            battery.replacement_ms = now_ms
-        replaced = battery.replacement_ms is not None
-        self.alarms.set_condition(AlarmKind.ELECTIVE_REPLACEMENT, present=replaced, now_ms=now_ms)
-        ends_ms = battery.service_ends_ms(now_ms, self.drain_pc_per_day)
-        if not self.ended and ends_ms is not None and ends_ms <= now_ms:
-            self.ended = True
-            self.note(LogCode.END_OF_SERVICE)
-            self.emit("end_of_service")
-        self.alarms.set_condition(AlarmKind.END_OF_SERVICE, present=self.ended, now_ms=now_ms)
-        if battery.charge == 0 and not self.exhausted:
-            self.exhausted = True
-            self.alarms.power_off(now_ms)
-            self.emit("battery_exhausted")
+        """Bring activities, alarms and modes in step with the state at this instant."""
+        conditions.evaluate(self)
 
     def evaluate_flow(self) -> None:
         """Note the instant at which strokes stop or start."""
-        stroking = self.rate_nl_per_day > 0
-        if stroking and self.still_since_ms is not None:
-            self.still_since_ms = None
-            self.emit("delivery_started", self.mode)
-        elif not stroking and self.still_since_ms is None:
-            self.still_since_ms = self.now_ms
-            self.emit("delivery_stopped", self.mode)
+        conditions.evaluate_flow(self)
+
+    def settle(self, now_ms: int) -> None:
+        """Let a span pass in which nothing changes."""
+        span_ms = now_ms - self.now_ms
+        if not span_ms:
+            return
+        rate = self.rate_nl_per_day
+        self.battery.drain(self.drain_pc_per_day, span_ms)
+        if rate:
+            running = self.activity
+            commanded = 0 if running is None else running.give(span_ms)
+            if running is None or not running.instead_of_basal:
+                commanded += self.base_nl_per_day * span_ms
+            self.governor.record(self.now_ms, now_ms, rate, self.dose_ng_per_day)
+            self._deliver(commanded)
+        self.now_ms = now_ms
+
+    def _deliver(self, commanded: int) -> None:
+        reservoir = self.reservoir
+        if commanded > reservoir.calculated and self.profile.level_sensor:
+            # A pump that sees its level does not stop at what it has counted.
+            reservoir.calculated = commanded
+        reservoir.deliver(commanded)
+
+    def _follow_schedule(self, until_ms: int) -> None:
+        """The fast path of schedules: while nothing but their steps can happen, only take the next rate at each."""
+        plan, due_ms = self.plan, self.plan_due_ms
+        if plan is None or due_ms is None or due_ms > until_ms or self.activity is not None or self.battery.film_mohm:
+            return
+        if self.program.mode not in SCHEDULED or not plan.lowest_nl_per_day or not self.delivering:
+            return
+        quiet_ms = conditions.quiet_until_ms(self, plan)
+        profile, battery, governor, deliver = self.profile, self.battery, self.governor, self._deliver
+        clock, tones = self.clock, self.alarms.drain_pc_per_day
+        now_ms, rate, dose = self.now_ms, self.base_nl_per_day, self.base_ng_per_day
+        while due_ms is not None and due_ms <= until_ms and due_ms < quiet_ms:
+            span_ms = due_ms - now_ms
+            battery.drain(running_drain_pc_per_day(profile, rate) + tones, span_ms)
+            governor.record(now_ms, due_ms, rate, dose)
+            deliver(rate * span_ms)
+            now_ms = due_ms
+            rate, dose, due_ms = plan.segment(now_ms, clock)
+        self.now_ms = now_ms
+        self.base_nl_per_day, self.base_ng_per_day, self.plan_due_ms = rate, dose, due_ms
 
 
-def _nothing_to_check() -> None:
-    """Before the pump is assembled there is nothing to check."""
+def _nothing() -> None:
+    """Before the pump is assembled there is nobody to ask."""
+
+
+def _never() -> int | None:
+    """As above."""
+    return None

@@ -11,78 +11,78 @@ from telemetry.errors import Refused, UsageError
 from telemetry.model import (
     Alarm,
     AlarmKind,
+    DeliveryReport,
     DrugLedger,
     GroundTruth,
     Identity,
     LogCode,
     LogReport,
-    Program,
-    ProgramReport,
     PumpEvent,
     PumpLimits,
     PumpStatus,
-    RefusalReason,
     StopReason,
-    Therapy,
     Warn,
 )
-from telemetry.sim.pump import bench, recovery, snapshots, transactions
-from telemetry.sim.pump.battery import Battery
+from telemetry.sim.pump import (
+    bench,
+    conditions,
+    decisions,
+    effects,
+    recovery,
+    reports,
+    situations,
+    snapshots,
+    supply,
+    transactions,
+)
+from telemetry.sim.pump.battery import Battery, running_drain_pc_per_day
 from telemetry.sim.pump.core import PumpCore
+from telemetry.sim.pump.hands import BenchHands
 from telemetry.sim.pump.ledger import (
     LEDGER_CAPACITY,
-    SHORT_DIGEST_SIZE,
     Classification,
     Operation,
     OperationRecord,
     check_slot,
 )
 from telemetry.sim.pump.limits import Derived, check_program
-from telemetry.sim.pump.quantities import daily_dose_ng
+from telemetry.sim.pump.patient_bolus import patient_bolus
 from telemetry.sim.pump.reservoir import Reservoir
 from telemetry.sim.pump.rtc import WallClock
-from telemetry.sim.pump.transactions import need_active
-from telemetry.units import MS_PER_SECOND, Concentration, Volume
+from telemetry.sim.pump.situations import limits_of
+from telemetry.units import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telemetry.sim.pump.bench import RefillReport
+    from telemetry.model import RefusalReason
     from telemetry.sim.pump.medium import Medium
+    from telemetry.sim.pump.orders import Order
     from telemetry.sim.pump.profile import PumpProfile
+    from telemetry.therapy import AlarmSettings, ProgramReport
 
 PUMP_ID_SIZE = 8
 _LARGEST_CONCENTRATION = (1 << 32) - 1
 
 
-def _to_seconds(instant_ms: int) -> int:
-    """An instant as telemetry says it: whole seconds, rounded down, still in ms."""
-    return instant_ms - instant_ms % MS_PER_SECOND
+def _battery(profile: PumpProfile, now_ms: int, age_ms: int, shelf_ms: int | None, *, ended: bool) -> Battery:
+    """The battery of that age; ``ended``: one ms older than the last in which it still served."""
+    rate = profile.start_rate_nl_per_day
+    age_ms -= int(ended)
+    battery = Battery(profile, now_ms=now_ms - int(ended), age_ms=age_ms, rate_nl_per_day=rate, shelf_ms=shelf_ms)
+    if ended:
+        battery.drain(running_drain_pc_per_day(profile, rate), 1)
+    return battery
 
 
-def limits_of(profile: PumpProfile) -> PumpLimits:
-    """The limits that a family of pumps leaves the factory with."""
-    return PumpLimits(
-        min_rate_nl_per_day=profile.min_rate_nl_per_day,
-        max_rate_nl_per_day=profile.max_rate_nl_per_day,
-        keep_alive_rate_nl_per_day=profile.keep_alive_rate_nl_per_day,
-        low_reservoir_alarm_nl=profile.low_reservoir_alarm_nl,
-        daily_dose_hard_min_ng=profile.daily_dose_hard_min_ng,
-        daily_dose_hard_max_ng=profile.daily_dose_hard_max_ng,
-        daily_dose_soft_min_ng=profile.daily_dose_soft_min_ng,
-        daily_dose_soft_max_ng=profile.daily_dose_soft_max_ng,
-        change_soft_ppm=profile.change_soft_ppm,
-        change_hard_ppm=profile.change_hard_ppm,
-    )
-
-
-class PumpDevice:
+class PumpDevice(BenchHands):
     """A new pump on a blank medium: filled, primed with the same drug, running its profile's start rate.
 
     ``fill_nl`` defaults to the full reservoir, ``concentration_ng_per_ml``, ``rate_error_ppm`` and ``serial`` to the
-    profile's. ``age_ms``: how long it ran before ``now_ms``, at its start rate. ``pump_id``: 8 bytes. Raises
-    ``UsageError`` for a medium that is not blank, a fill beyond the capacity, an age beyond the end of service, or a
-    start rate that breaks a rule at this concentration.
+    profile's. ``age_ms``: how long it ran before ``now_ms``, at its start rate; ``ended``: its service ends at that
+    age. ``shelf_ms``: instead it lay in its box for so long: empty, its path without drug, not activated. ``pump_id``:
+    8 bytes. Raises ``UsageError`` for a medium that is not blank, a fill beyond the capacity or of a pump in its box,
+    an age beyond the end of service, or a start rate that breaks a rule at this concentration.
     """
 
     def __init__(  # noqa: PLR0913 - each is one fact of a new pump
@@ -98,13 +98,18 @@ class PumpDevice:
         fill_nl: int | None = None,
         concentration_ng_per_ml: int | None = None,
         age_ms: int = 0,
+        shelf_ms: int | None = None,
+        ended: bool = False,
     ) -> None:
         if not medium.blank:
             raise UsageError("medium: holds a pump already; restore that one, or give a blank medium")
         if len(pump_id) != PUMP_ID_SIZE:
             raise UsageError(f"pump_id: {len(pump_id)} bytes, needs {PUMP_ID_SIZE}")
         capacity_nl = profile.reservoir_capacity_nl
-        fill = capacity_nl if fill_nl is None else fill_nl
+        if shelf_ms is not None and fill_nl:
+            raise UsageError(f"fill: {Volume(fill_nl)} in a pump on the shelf; fill it, then tell it the refill")
+        full_nl = capacity_nl if shelf_ms is None else 0
+        fill = full_nl if fill_nl is None else fill_nl
         if not 0 <= fill <= capacity_nl:
             raise UsageError(f"fill: {fill} nl is outside 0 to the reservoir's {Volume(capacity_nl)}")
         given = concentration_ng_per_ml
@@ -119,40 +124,48 @@ class PumpDevice:
         self.serial = profile.serial if serial is None else serial
         if not 0 < len(self.serial) <= 16 or not self.serial.isascii() or not self.serial.isprintable():
             raise UsageError(f"serial: {self.serial!r} is no text of 1 to 16 printable ASCII characters")
-        rate = profile.start_rate_nl_per_day
         self.core = PumpCore(
             profile,
             medium,
             now_ms=now_ms,
-            reservoir=Reservoir(fill, profile.path_volume_nl, concentration, error),
-            battery=Battery(profile, now_ms=now_ms, age_ms=age_ms, rate_nl_per_day=rate),
+            reservoir=Reservoir(
+                profile,
+                fill_nl=fill,
+                concentration_ng_per_ml=concentration,
+                now_ms=now_ms,
+                rate_error_ppm=error,
+                path_concentration_ng_per_ml=concentration if shelf_ms is None else 0,
+            ),
+            battery=_battery(profile, now_ms, age_ms, shelf_ms, ended=ended),
             clock=WallClock(epoch_utc_s, profile.clock_drift_ppm),
         )
         self.attach()
-        self._manufacture()
+        self._manufacture(shelf=shelf_ms is not None)
 
     def attach(self) -> None:
-        """Tell the core how its memory is checked (the check needs the commands, which need the core)."""
-        self.core.check_memory = self._check_memory
-
-    def _manufacture(self) -> None:
+        """Tell the core whom to ask (those need the commands, which need the core)."""
         core = self.core
-        core.limits = limits_of(self.profile)
+        core.check_memory = lambda: recovery.check_memory(core)
+        core.withhold_delivery = lambda: transactions.system_stop(core, tripped=True)
+        core.give_way = lambda: supply.give_way(core)
+        core.next_peak_ms = lambda: supply.next_peak_ms(core)
+
+    def _manufacture(self, *, shelf: bool) -> None:
+        core = self.core
+        limits = limits_of(self.profile)
+        core.set_limits(limits)
         core.safe_basal_nl_per_day = self.profile.safe_basal_rate_nl_per_day
-        core.memory.manufacture(core.limits, core.safe_basal_nl_per_day)
+        core.memory.manufacture(limits, core.safe_basal_nl_per_day)
         program = bench.start_program(core)
         core.reservoir_generation = program.reservoir_generation
         try:
-            check_program(program, core.limits, core.situation(), at_bench=True)
+            check_program(program, limits, situations.of(core), at_bench=True)
         except Refused as refusal:
             raise UsageError(f"start_rate_nl_per_day: this pump cannot start as asked: {refusal}") from refusal
-        recovery.manufacture(core, program)
+        recovery.manufacture(core, program, shelf=shelf)
         core.note(LogCode.POWER_ON)
         core.evaluate()
         core.take_events()
-
-    def _check_memory(self) -> None:
-        recovery.check_memory(self.core)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -171,12 +184,13 @@ class PumpDevice:
         """Its non-volatile memory."""
         return self.core.memory.medium
 
-    def advance_to(self, now_ms: int) -> list[PumpEvent]:
+    def advance_to(self, now_ms: int, *, pausing: bool = False) -> list[PumpEvent]:
         """Live until ``now_ms``; everything that happened since the last call, each at its exact instant.
 
-        Raises ``UsageError`` when that lies in the past or the pump has no power.
+        ``pausing``: no further than the first instant at which something happens. Raises ``UsageError`` when ``now_ms``
+        lies in the past or the pump has no power.
         """
-        self.core.advance_to(now_ms)
+        self.core.advance_to(now_ms, pausing=pausing)
         return self.core.take_events()
 
     def next_event_ms(self) -> int | None:
@@ -191,98 +205,44 @@ class PumpDevice:
 
     def status(self) -> PumpStatus:
         """The pump's own books, with instants in whole seconds as telemetry says them."""
-        core = self.core
-        active = need_active(core)
-        rate = core.rate_nl_per_day
-        still_ms = core.still_since_ms
-        return PumpStatus(
-            mode=core.mode,
-            rate_nl_per_day=rate,
-            dose_ng_per_day=core.dose_ng_per_day,
-            concentration_ng_per_ml=core.concentration_ng_per_ml,
-            drug=core.drug,
-            reservoir_nl=core.reservoir.calculated_nl,
-            reservoir_generation=core.reservoir_generation,
-            battery_percent=core.battery.percent,
-            replace_by_ms=max(0, _to_seconds(core.battery.replace_by_ms(core.now_ms, core.drain_pc_per_day))),
-            low_reservoir_at_ms=self._low_reservoir_at_ms(rate),
-            alarms=core.alarms.active(),
-            program_sequence=active.program_sequence,
-            program_digest=active.image_digest[:SHORT_DIGEST_SIZE],
-            boot_epoch=core.boot_epoch,
-            now_ms=_to_seconds(core.now_ms),
-            clock_utc_s=core.clock.utc_s(core.now_ms),
-            stopped_since_ms=None if still_ms is None else _to_seconds(still_ms),
-            alarm_sequence=core.alarms.sequence,
-        )
-
-    def _low_reservoir_at_ms(self, rate_nl_per_day: int) -> int | None:
-        core = self.core
-        for alarm in core.alarms.report():
-            if alarm.kind is AlarmKind.LOW_RESERVOIR:
-                return alarm.since_ms
-        if not rate_nl_per_day:
-            return None
-        in_ms = core.reservoir.ms_until_calculated(rate_nl_per_day, core.low_reservoir_alarm_nl)
-        return _to_seconds(core.now_ms + in_ms)
+        return reports.status(self.core)
 
     def truth(self) -> GroundTruth:
         """What is so."""
-        core = self.core
-        rate = core.reservoir.true_rate_nl_per_day(core.rate_nl_per_day)
-        tip = core.reservoir.path.tip_concentration_ng_per_ml
-        return GroundTruth(
-            now_ms=core.now_ms,
-            reservoir_nl=core.reservoir.true_nl,
-            rate_nl_per_day=rate,
-            tip_dose_ng_per_day=daily_dose_ng(rate, tip),
-            tip_concentration_ng_per_ml=tip,
-            battery_percent=core.battery.percent,
-            battery_pc=core.battery.remaining_pc,
-            delivered_nl=core.reservoir.path.delivered_nl,
-            delivered_ng=core.reservoir.path.delivered_ng,
-        )
+        return reports.truth(self.core)
 
     def ledger(self) -> DrugLedger:
         """Where every nanolitre went."""
-        reservoir = self.core.reservoir
-        return DrugLedger(
-            filled_nl=reservoir.filled_nl,
-            remaining_nl=reservoir.true_nl,
-            in_path_nl=reservoir.path.volume_nl,
-            delivered_nl=reservoir.path.delivered_nl,
-            withdrawn_nl=reservoir.withdrawn_nl,
-            lost_nl=reservoir.lost_nl,
-        )
+        return reports.ledger(self.core)
 
     def limits(self) -> PumpLimits:
         """What the pump enforces; the factory's numbers when its record is lost (then it accepts no program)."""
         return limits_of(self.profile) if self.core.limits is None else self.core.limits
 
     def identity(self) -> Identity:
-        """Who the pump is."""
-        return Identity(
-            model=self.profile.model,
-            serial=self.serial,
-            pump_id=self.pump_id,
-            firmware=self.profile.firmware,
-            reservoir_capacity_nl=self.profile.reservoir_capacity_nl,
-            path_volume_nl=self.profile.path_volume_nl,
-            drug=self.core.drug,
-            activated_ms=_to_seconds(self.core.battery.activated_ms),
-            epoch_utc_s=self.core.clock.epoch_utc_s,
-            simulated=True,
-        )
+        """Who the pump is, by its own account."""
+        return reports.identity(self.core, self.serial, self.pump_id)
 
     def program_report(self) -> ProgramReport:
         """The committed program, whether or not it runs."""
-        active = need_active(self.core)
-        return ProgramReport(
-            program=self.core.program,
-            program_sequence=active.program_sequence,
-            program_digest=active.image_digest[:SHORT_DIGEST_SIZE],
-            stopped=not self.core.running,
-        )
+        return reports.program_report(self.core)
+
+    def delivery(self) -> DeliveryReport:
+        """What the pump counts of its own delivery: activity, windows, the patient's boluses."""
+        return reports.delivery(self.core)
+
+    def alarm_settings(self) -> AlarmSettings:
+        """What a clinician has set of the alarms."""
+        return effects.alarm_settings(self.core)
+
+    def interrogated(self) -> None:
+        """Somebody reads the pump: telemetry mode ends, and it may find out that its rotor turns again."""
+        core = self.core
+        conditions.leave_telemetry_mode(core)
+        found = core.reservoir.rotor.interrogated()
+        if found is not None:
+            conditions.tell_of_rotor(core, found)
+        core.evaluate()
 
     # --- alarms and log ----------------------------------------------------------------------------------------------
 
@@ -305,7 +265,9 @@ class PumpDevice:
 
     def set_alarm_enabled(self, kind: AlarmKind, *, enabled: bool) -> None:
         """Switch one kind on or off; raises ``UsageError`` where the profile forbids it."""
-        self.core.alarms.set_enabled(kind, enabled=enabled, now_ms=self.now_ms)
+        core = self.core
+        core.alarms.set_enabled(kind, enabled=enabled, now_ms=self.now_ms)
+        core.memory.write_settings(core.alarms.disabled_bits)
 
     def tones(self, kind: AlarmKind) -> int:
         """Bursts of this kind begun before now, since the last boot."""
@@ -331,8 +293,10 @@ class PumpDevice:
         """Take the charge that so many bytes on the air cost; raises ``UsageError`` below 0."""
         if n_bytes < 0:
             raise UsageError(f"n_bytes: {n_bytes} is negative")
-        self.core.battery.spend(n_bytes * self.profile.telemetry_charge_pc_per_byte)
-        self.core.evaluate()
+        core = self.core
+        core.battery.spend(n_bytes * self.profile.telemetry_charge_pc_per_byte)
+        if core.battery.film_mohm or conditions.battery_is_due(core):  # else nothing but a charge has changed
+            core.evaluate()
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -341,24 +305,24 @@ class PumpDevice:
         """Whether it made no stroke for 48 h or longer."""
         return self.core.stopped_too_long
 
-    def check(self, program: Program) -> Derived:
-        """Derived numbers and warnings; raises ``Refused`` naming the rule the program breaks."""
-        return transactions.check(self.core, program)
+    def check(self, order: Order) -> Derived:
+        """Derived numbers and warnings; raises ``Refused`` naming the rule the order breaks."""
+        return transactions.check(self.core, order)
 
     def check_resume(self, program_sequence: int, program_digest: bytes) -> Derived:
         """What resuming the program that was seen would do; raises ``Refused``."""
         return transactions.check_resume(self.core, program_sequence, program_digest)
 
-    def stage(self, program: Program, digest: bytes) -> Program:
-        """Write the inactive bank and return what reads back; may raise ``PowerCut``, ``Refused``, ``UsageError``."""
-        return transactions.stage(self.core, program, digest)
+    def stage(self, order: Order, digest: bytes) -> Order:
+        """Write an order to the medium and return what reads back; ``PowerCut``, ``Refused``, ``UsageError``."""
+        return transactions.stage(self.core, order, digest)
 
     def drop_staged(self) -> None:
         """Forget what is staged."""
         self.core.staged = None
 
     def commit(self, operation: Operation, accepted_warnings: tuple[Warn, ...] = ()) -> OperationRecord:
-        """Make the staged program the truth, once; a known operation gets its stored verdict. Raises ``Refused``."""
+        """Make what is staged the truth, once; a known operation gets its stored verdict. Raises ``Refused``."""
         return transactions.commit(self.core, operation, accepted_warnings)
 
     def resume(
@@ -375,17 +339,21 @@ class PumpDevice:
         """Stop delivery now, also when stopped already or the ledger is full."""
         return transactions.stop(self.core, operation, reason)
 
+    def patient_bolus(self, operation: Operation) -> OperationRecord:
+        """Begin the bolus that the program prescribes to its patient, once. Raises ``Refused`` (domain.md 2.8)."""
+        return patient_bolus(self.core, operation)
+
     def query(self, slot: int, op_id: bytes) -> OperationRecord:
         """APPLIED, REFUSED, NEVER or FORGOTTEN; drops what is staged."""
-        return transactions.query(self.core, slot, op_id)
+        return decisions.query(self.core, slot, op_id)
 
     def record_refusal(self, operation: Operation, reason: RefusalReason) -> OperationRecord:
         """Book a refusal, so that the operation can never be applied. Raises ``Refused`` when it cannot be booked."""
-        return transactions.record_refusal(self.core, operation, reason)
+        return decisions.record_refusal(self.core, operation, reason)
 
     def classify(self, operation: Operation) -> Classification:
         """NEW, KNOWN (with its record), CONFLICT or FORGOTTEN."""
-        return transactions.classify(self.core, operation)
+        return decisions.classify(self.core, operation)
 
     def acknowledge_through(self, slot: int, counter: int) -> None:
         """The slot's owner has seen every verdict up to this counter."""
@@ -400,7 +368,7 @@ class PumpDevice:
     @property
     def ledger_sequence(self) -> int:
         """Sequence number of the newest commit record."""
-        return need_active(self.core).sequence
+        return decisions.need_active(self.core).sequence
 
     @property
     def unacknowledged(self) -> int:
@@ -412,7 +380,7 @@ class PumpDevice:
         """How many of those fit."""
         return LEDGER_CAPACITY
 
-    # --- power, memory, bench ----------------------------------------------------------------------------------------
+    # --- power and memory --------------------------------------------------------------------------------------------
 
     def power_cut(self) -> None:
         """Lose power now; RAM is gone, reserved strokes count as given."""
@@ -428,27 +396,6 @@ class PumpDevice:
         every_ms = self.profile.memory_check_every_ms
         if self.core.memory_check_due_ms is None:
             self.core.memory_check_due_ms = (self.now_ms // every_ms + 1) * every_ms
-
-    def refill(
-        self,
-        volume: Volume | None = None,
-        concentration: Concentration | None = None,
-        therapy: Therapy | None = None,
-    ) -> RefillReport:
-        """Needle and books in one (bench)."""
-        return bench.refill(self.core, volume, concentration, therapy)
-
-    def program(self, therapy: Therapy) -> OperationRecord:
-        """Program a therapy at the bench; hard limits hold, warnings count as accepted."""
-        return bench.program(self.core, therapy)
-
-    def stop_at_bench(self) -> OperationRecord:
-        """Stop delivery at the bench."""
-        return bench.stop(self.core)
-
-    def resume_at_bench(self) -> OperationRecord:
-        """Resume at the bench, warnings accepted."""
-        return bench.resume(self.core)
 
     def snapshot(self) -> dict[str, object]:
         """Everything, JSON-able and versioned."""

@@ -111,9 +111,11 @@ class Classification:
 class CommitRecord:
     """One record of the commit ring: decision, program in force and delivery state after it.
 
-    ``running`` says whether delivery was commanded afterwards, ``still_since_ms`` since when it was not;
-    ``calculated`` is the pump's own volume in nl / 86 400 000; ``reference_dose_ng`` the dose per day that the next
-    change is measured against.
+    ``running`` says whether delivery was commanded afterwards, ``halted_ms`` since when it was not, and
+    ``still_since_ms`` since when no stroke was made; ``tripped``: the dose governor stopped it. ``plan_started_ms``
+    is what the program's own time counts from, ``bridge_left`` what of its bridge is still to be given.
+    ``calculated`` and ``bridge_left`` are volumes in nl / 86 400 000; ``reference_dose_ng`` is the dose per day that
+    the next change is measured against. ``order_digest`` names the order page of what is no program (zeros: none).
     """
 
     sequence: int
@@ -127,10 +129,16 @@ class CommitRecord:
     program_sequence: int
     image_digest: bytes
     bank_digest: bytes
+    order_digest: bytes
     reservoir_generation: int
     running: bool
     safe: bool
+    shelf: bool
+    tripped: bool
     still_since_ms: int | None
+    halted_ms: int | None
+    plan_started_ms: int
+    bridge_left: int
     reference_dose_ng: int
     calculated: int
     acknowledged_through: int

@@ -1,195 +1,305 @@
-"""What the pump itself enforces on a program, and what it derives from one for the read-back (trust.md 5.2, 5.7).
+"""What the pump enforces on every order but a program: bolus, patient's bolus, prime, refill, limits, alarm volume.
 
-Order of the checks: mode, binding, rate, agreement of dose and volume, hard daily dose, hard change; then the soft
-limits as warnings. The first hard rule broken is the refusal.
+Programs are checked in ``admission.py``; both are imported from here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
-from telemetry.errors import Refused
-from telemetry.model import Drug, Program, PumpLimits, PumpMode, RefusalReason, Warn
-from telemetry.sim.pump.quantities import PPM, ceil_div, daily_dose_ng
-from telemetry.units import MS_PER_SECOND, NL_PER_ML, Concentration, DailyDose, FlowRate
+from telemetry.model import Activity, PumpLimits, RefusalReason, Warn
+from telemetry.sim.pump import parts
+from telemetry.sim.pump.admission import (
+    NEVER_S,
+    Derived,
+    DeviceRules,
+    Situation,
+    check_binding,
+    check_program,
+    check_windows,
+    derive,
+    empty_in_s,
+)
+from telemetry.sim.pump.parts import refuse
+from telemetry.sim.pump.plan import Plan, span_ms
+from telemetry.sim.pump.quantities import COMMANDED_PER_NL, PPM, daily_dose_ng
+from telemetry.sim.pump.windows import bolus_segment, coming
+from telemetry.units import MS_PER_DAY, MS_PER_SECOND, Volume
+
+if TYPE_CHECKING:
+    from telemetry.sim.pump.windows import Segment
+    from telemetry.therapy import BolusOrder, PrimeOrder, Program, RefillOrder
+
+__all__ = [
+    "NEVER_S",
+    "Derived",
+    "DeviceRules",
+    "Situation",
+    "check_bolus",
+    "check_limits",
+    "check_patient_bolus",
+    "check_prime",
+    "check_program",
+    "check_refill",
+    "derive_standing",
+]
+
+DELIVERY_TOLERANCE_PPM = 145_000
+"""14.5 % of what was given: the labelled tolerance (domain.md 2.9)."""
+READING_TOLERANCE_NL = 2_000_000
+"""2 ml: below this the error of reading a syringe dominates (domain.md 2.9)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """What the pump worked out of a program, for a person to compare with the intent.
-
-    ``change_ppm`` is the size of the change of the daily dose against the last committed therapy, rounded up;
-    ``empty_in_s`` how long the pump believes its reservoir lasts at this rate, in whole seconds, rounded down.
-    """
-
-    dose_24h_ng: int
-    volume_24h_nl: int
-    peak_nl_per_day: int
-    lowest_nl_per_day: int
-    change_ppm: int
-    empty_in_s: int
-    warnings: tuple[Warn, ...]
+# --- boluses ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What of the pump's state a check depends on. ``calculated`` is in nl / 86 400 000."""
-
-    drug: Drug
-    concentration_ng_per_ml: int
-    reservoir_generation: int
-    reference_dose_ng: int
-    calculated: int
-    stroking: bool
-    stopped_over_48_h: bool
-
-
-def check_program(program: Program, limits: PumpLimits, situation: Situation, *, at_bench: bool = False) -> Derived:
-    """Derive the numbers of a program and its warnings; raises ``Refused`` naming the rule it breaks.
-
-    ``at_bench``: commissioning a therapy, with no previous one to measure a change against.
-    """
-    _check_binding(program, situation)
-    _check_rate(program, limits)
-    _check_agreement(program)
-    _check_dose(program, limits)
-    reference = situation.reference_dose_ng
-    change = abs(program.dose_ng_per_day - reference)
-    if not at_bench and _is_therapy(program):
-        _check_change(program.dose_ng_per_day, reference, limits)
-    warnings: list[Warn] = []
-    if change * PPM > limits.change_soft_ppm * reference:
-        warnings.append(Warn.DAILY_DOSE_CHANGE)
-    if program.dose_ng_per_day > limits.daily_dose_soft_max_ng:
-        warnings.append(Warn.DAILY_DOSE_HIGH)
-    if program.dose_ng_per_day < limits.daily_dose_soft_min_ng:
-        warnings.append(Warn.DAILY_DOSE_LOW)
-    if not situation.stroking:
-        warnings.append(Warn.STARTS_DELIVERY)
-    if situation.stopped_over_48_h:
-        warnings.append(Warn.STOPPED_OVER_48_H)
-    rate = program.rate_nl_per_day
+def check_bolus(order: BolusOrder, limits: PumpLimits, situation: Situation) -> Derived:
+    """Derive the numbers of a single bolus on top of what runs; raises ``Refused`` naming the rule it breaks."""
+    plan = _need_plan(situation)
+    check_binding(order, situation)
+    concentration = order.concentration_ng_per_ml
+    parts.check_amount("bolus", order.volume_nl, order.duration_s)
+    parts.check_bolus_length("bolus.duration_s", order.duration_s)
+    length_ms = order.duration_s * MS_PER_SECOND
+    segment = bolus_segment(situation.now_ms, order.volume_nl, concentration, length_ms)
+    basal = _basal_peak(plan, situation, segment[1])
+    parts.check_peak("bolus", order.volume_nl, order.duration_s, basal, concentration, limits.max_rate_nl_per_day)
+    parts.check_agreement("bolus.dose_ng", order.dose_ng, order.volume_nl, concentration)
+    parts.check_bolus_dose("bolus.dose_ng", order.dose_ng, limits)
+    layout = _laid_out(plan, situation, [segment])
+    peak = check_windows("bolus.dose_ng", layout, plan, limits, situation.rules)
+    high = order.dose_ng > limits.bolus_dose_soft_max_ng
     return Derived(
-        dose_24h_ng=program.dose_ng_per_day,
-        volume_24h_nl=rate,
-        peak_nl_per_day=rate,
-        lowest_nl_per_day=rate,
-        change_ppm=ceil_div(change * PPM, reference) if reference else 0,
-        empty_in_s=situation.calculated // (rate * MS_PER_SECOND),
-        warnings=tuple(warnings),
+        dose_24h_ng=peak.dose_ng,
+        volume_24h_nl=peak.volume_nl,
+        peak_nl_per_day=basal + segment[2],
+        lowest_nl_per_day=plan.lowest_nl_per_day,
+        change_ppm=0,
+        empty_in_s=empty_in_s(plan, situation, given=order.volume_nl * COMMANDED_PER_NL),
+        warnings=(Warn.BOLUS_DOSE_HIGH,) if high else (),
     )
 
 
-def _is_therapy(program: Program) -> bool:
-    return program.mode is PumpMode.SIMPLE_CONTINUOUS
+def check_patient_bolus(
+    program: Program,
+    limits: PumpLimits,
+    situation: Situation,
+    *,
+    locked_until_ms: int | None,
+    begun_24h: int,
+    critical_alarm: bool,
+) -> None:
+    """The grant rule (domain.md 2.8): allowed at all, prescribed, lock-out over, count left, no critical alarm, window.
 
-
-def _refuse(reason: RefusalReason, message: str, field: str, value: int, limit: int) -> None:
-    raise Refused(reason, message, field=field, value=value, limit=limit)
-
-
-def _check_binding(program: Program, situation: Situation) -> None:
-    if program.drug is not situation.drug:
-        raise Refused(
-            RefusalReason.DRUG_MISMATCH,
-            f"drug: {program.drug} is not what the reservoir holds ({situation.drug})",
-            field="drug",
+    ``locked_until_ms`` and ``begun_24h`` are in pump time, whatever the wall clock shows (INV-45).
+    """
+    parts.check_patient_allowed(situation.rules)
+    rule = program.patient_bolus
+    if rule is None:
+        refuse(
+            RefusalReason.PATIENT_BOLUS_NOT_PRESCRIBED,
+            "patient_bolus: the program in force prescribes none; program one first",
+            "patient_bolus",
         )
-    if program.concentration_ng_per_ml != situation.concentration_ng_per_ml:
-        _refuse(
-            RefusalReason.CONCENTRATION_MISMATCH,
-            f"concentration_ng_per_ml: {program.concentration_ng_per_ml} "
-            f"({Concentration(program.concentration_ng_per_ml)}) is not what the reservoir holds "
-            f"({Concentration(situation.concentration_ng_per_ml)})",
-            "concentration_ng_per_ml",
-            program.concentration_ng_per_ml,
-            situation.concentration_ng_per_ml,
+    if locked_until_ms is not None and situation.now_ms < locked_until_ms:
+        left_s = -((situation.now_ms - locked_until_ms) // MS_PER_SECOND)
+        refuse(
+            RefusalReason.LOCKED_OUT,
+            f"patient_bolus.lockout_s: {left_s} s of {rule.lockout_s} s are left; wait",
+            "patient_bolus.lockout_s",
+            left_s,
+            rule.lockout_s,
         )
-    if program.reservoir_generation != situation.reservoir_generation:
-        _refuse(
-            RefusalReason.RESERVOIR_GENERATION_MISMATCH,
-            f"reservoir_generation: {program.reservoir_generation} is not the filling in the pump "
-            f"({situation.reservoir_generation}); interrogate the pump again",
-            "reservoir_generation",
-            program.reservoir_generation,
-            situation.reservoir_generation,
+    if begun_24h >= rule.max_per_24h:
+        refuse(
+            RefusalReason.BOLUS_COUNT_REACHED,
+            f"patient_bolus.max_per_24h: {begun_24h} were given in the last 24 hours, {rule.max_per_24h} are allowed; "
+            "wait until the first of them is 24 hours ago",
+            "patient_bolus.max_per_24h",
+            begun_24h,
+            rule.max_per_24h,
         )
+    if critical_alarm:
+        refuse(
+            RefusalReason.CRITICAL_ALARM_PRESENT,
+            "patient_bolus: a critical alarm is present; none is given until its cause is dealt with",
+            "patient_bolus",
+        )
+    plan = _need_plan(situation)
+    length_ms = rule.duration_s * MS_PER_SECOND
+    segment = bolus_segment(situation.now_ms, rule.volume_nl, program.concentration_ng_per_ml, length_ms)
+    # This one is laid out; the others that the patient may take later are asked for, and checked, later.
+    check_windows("patient_bolus.dose_ng", _laid_out(plan, situation, [segment]), None, limits, situation.rules)
 
 
-def _check_rate(program: Program, limits: PumpLimits) -> None:
-    rate, concentration = program.rate_nl_per_day, program.concentration_ng_per_ml
-    if program.mode is PumpMode.MINIMUM_RATE:
-        low = high = limits.keep_alive_rate_nl_per_day
-    elif _is_therapy(program):
-        low, high = limits.min_rate_nl_per_day, limits.max_rate_nl_per_day
-    else:
-        raise Refused(
-            RefusalReason.MODE_UNSUPPORTED,
-            f"mode: {program.mode} is a state of the pump, not something to program; "
-            f"program {PumpMode.SIMPLE_CONTINUOUS} or {PumpMode.MINIMUM_RATE}",
-            field="mode",
+def check_prime(order: PrimeOrder, limits: PumpLimits, situation: Situation) -> Derived:
+    """Derive the numbers of a prime, during which the basal waits; raises ``Refused`` naming the rule it breaks."""
+    plan = _need_plan(situation)
+    check_binding(order, situation)
+    path_nl, rate, concentration = (
+        situation.rules.labelled_path_nl,
+        order.rate_nl_per_day,
+        order.concentration_ng_per_ml,
+    )
+    if not 0 < order.volume_nl <= 2 * path_nl:
+        refuse(
+            RefusalReason.PRIME_TOO_LARGE,
+            f"prime.volume_nl: {Volume(order.volume_nl)} is outside 0 to {Volume(2 * path_nl)}, twice what tubing and "
+            f"catheter hold ({Volume(path_nl)}); beyond it drug goes to the patient",
+            "prime.volume_nl",
+            order.volume_nl,
+            2 * path_nl,
         )
-    if not low <= rate <= high:
-        below = rate < low
-        limit = low if below else high
-        wanted = f"{DailyDose(program.dose_ng_per_day)} at {Concentration(concentration)} is {FlowRate(rate)}"
-        word = "below" if below else "above"
-        bound = "minimum" if below else "maximum"
-        _refuse(
-            RefusalReason.RATE_BELOW_MINIMUM if below else RefusalReason.RATE_ABOVE_MAXIMUM,
-            f"rate_nl_per_day: {wanted}, {word} the pump's {bound} of {FlowRate(limit)}, "
-            f"which is {DailyDose(daily_dose_ng(limit, concentration))} at this concentration",
-            "rate_nl_per_day",
-            rate,
-            limit,
-        )
+    dose = daily_dose_ng(rate, concentration)
+    low, high = limits.min_rate_nl_per_day, limits.max_rate_nl_per_day
+    parts.check_rate("prime.rate_nl_per_day", rate, dose, concentration, low, high)
+    ends_ms = situation.now_ms + span_ms(order.volume_nl, rate)
+    layout = _laid_out(plan, situation, [(situation.now_ms, ends_ms, rate, dose)], from_ms=ends_ms)
+    peak = check_windows("prime.volume_nl", layout, plan, limits, situation.rules)
+    return Derived(
+        dose_24h_ng=peak.dose_ng,
+        volume_24h_nl=peak.volume_nl,
+        peak_nl_per_day=rate,
+        lowest_nl_per_day=min(rate, plan.lowest_nl_per_day),
+        change_ppm=0,
+        empty_in_s=empty_in_s(plan, situation, given=order.volume_nl * COMMANDED_PER_NL),
+        warnings=(Warn.PRIME_BEYOND_PATH,) if order.volume_nl > path_nl else (),
+    )
 
 
-def _check_agreement(program: Program) -> None:
-    concentration = program.concentration_ng_per_ml
-    apart = abs(program.dose_ng_per_day * NL_PER_ML - program.rate_nl_per_day * concentration)
-    if apart > max(concentration, NL_PER_ML):
-        carried = daily_dose_ng(program.rate_nl_per_day, concentration)
-        _refuse(
-            RefusalReason.DOSE_VOLUME_MISMATCH,
-            f"dose_ng_per_day: {program.dose_ng_per_day} is not what {program.rate_nl_per_day} nl/day carries at "
-            f"{concentration} ng/ml ({carried} ng/day); one of the two is wrong",
-            "dose_ng_per_day",
-            program.dose_ng_per_day,
-            carried,
-        )
+# --- refill ----------------------------------------------------------------------------------------------------------
 
 
-def _check_dose(program: Program, limits: PumpLimits) -> None:
-    dose = program.dose_ng_per_day
-    low, high = limits.daily_dose_hard_min_ng, limits.daily_dose_hard_max_ng
-    if dose > high:
-        _refuse(
-            RefusalReason.DAILY_DOSE_ABOVE_HARD_LIMIT,
-            f"dose_ng_per_day: {DailyDose(dose)} is above the hard limit of {DailyDose(high)}",
-            "dose_ng_per_day",
-            dose,
-            high,
+def check_refill(order: RefillOrder, limits: PumpLimits, situation: Situation, *, at_bench: bool = False) -> Derived:
+    """Derive the numbers of a refill and its program, checked as one; raises ``Refused`` naming the rule it breaks.
+
+    ``situation`` is the pump as it is: the old binding, and what its book says is left. A bridge under way is over.
+    """
+    capacity = situation.rules.reservoir_capacity_nl
+    if order.volume_nl > capacity:
+        refuse(
+            RefusalReason.RESERVOIR_OVERFILLED,
+            f"volume_nl: {Volume(order.volume_nl)} is more than the reservoir holds ({Volume(capacity)})",
+            "volume_nl",
+            order.volume_nl,
+            capacity,
         )
-    if dose < low and _is_therapy(program):
-        _refuse(
-            RefusalReason.DAILY_DOSE_BELOW_HARD_LIMIT,
-            f"dose_ng_per_day: {DailyDose(dose)} is below the hard limit of {DailyDose(low)}",
-            "dose_ng_per_day",
-            dose,
-            low,
-        )
+    if order.volume_nl == 0:
+        refuse(RefusalReason.RESERVOIR_EMPTY, "volume_nl: 0; a refill leaves drug in the reservoir", "volume_nl", 0, 1)
+    program = order.program
+    derived = check_program(program, limits, after_refill(order, situation), at_bench=at_bench)
+    old, new = situation.concentration_ng_per_ml, program.concentration_ng_per_ml
+    warnings = set(derived.warnings)
+    if old != new and program.bridge is None and not situation.shelf:
+        warnings.add(Warn.BRIDGE_OMITTED)
+    if _withdrawn_differs(order, situation):
+        warnings.add(Warn.WITHDRAWN_DIFFERS)
+    return replace(derived, warnings=tuple(warning for warning in Warn if warning in warnings))
 
 
-def _check_change(dose_ng: int, reference_ng: int, limits: PumpLimits) -> None:
-    change = abs(dose_ng - reference_ng)
-    if reference_ng and change * PPM > limits.change_hard_ppm * reference_ng:
-        allowed = reference_ng + limits.change_hard_ppm * reference_ng // PPM
-        _refuse(
-            RefusalReason.DOSE_CHANGE_ABOVE_HARD_LIMIT,
-            f"dose_ng_per_day: {DailyDose(dose_ng)} changes the last committed {DailyDose(reference_ng)} by more than "
-            f"{limits.change_hard_ppm // 10_000} %; up to {DailyDose(allowed)} in one step",
-            "dose_ng_per_day",
-            dose_ng,
-            allowed,
-        )
+def after_refill(order: RefillOrder, situation: Situation) -> Situation:
+    """The situation that the refill's program is checked in: the next filling, of a concentration of its own."""
+    return replace(
+        situation,
+        drug=situation.rules.drug,
+        concentration_ng_per_ml=order.program.concentration_ng_per_ml,
+        reservoir_generation=situation.reservoir_generation + 1,
+        calculated=order.volume_nl * COMMANDED_PER_NL,
+        filled_nl=order.volume_nl,
+        activity=Activity.NONE,
+        old_concentration_ng_per_ml=situation.concentration_ng_per_ml,
+    )
+
+
+def _withdrawn_differs(order: RefillOrder, situation: Situation) -> bool:
+    """Whether more or less came out than the book says, beyond both tolerances of domain.md 2.9."""
+    apart = abs(order.withdrawn_nl * COMMANDED_PER_NL - situation.calculated)
+    given = max(0, situation.filled_nl * COMMANDED_PER_NL - situation.calculated)
+    return apart > READING_TOLERANCE_NL * COMMANDED_PER_NL and apart * PPM > DELIVERY_TOLERANCE_PPM * given
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+_WITHIN = (
+    ("min_rate_nl_per_day", "max_rate_nl_per_day"),
+    ("daily_dose_hard_min_ng", "daily_dose_soft_min_ng"),
+    ("daily_dose_soft_min_ng", "daily_dose_soft_max_ng"),
+    ("daily_dose_soft_max_ng", "daily_dose_hard_max_ng"),
+    ("change_soft_ppm", "change_hard_ppm"),
+    ("bolus_dose_soft_max_ng", "bolus_dose_hard_max_ng"),
+)
+"""The first is never more than the second."""
+_NOT_BELOW = frozenset({"min_rate_nl_per_day", "daily_dose_hard_min_ng"})
+_NOT_ABOVE = frozenset({"max_rate_nl_per_day", "daily_dose_hard_max_ng", "change_hard_ppm", "bolus_dose_hard_max_ng"})
+_FIXED = frozenset({"keep_alive_rate_nl_per_day"})
+"""The pump's own flow, which no clinician sets."""
+
+
+def check_limits(
+    wanted: PumpLimits,
+    factory: PumpLimits,
+    low_alarm_floor_nl: int,
+    capacity_nl: int | None = None,
+    situation: Situation | None = None,
+) -> None:
+    """A clinician's limits lie inside the device's (trust.md 5.7); raises ``Refused`` naming the one that does not.
+
+    With a ``situation`` the therapy in force must fit them as well: the governor would stop it otherwise.
+    """
+    for name in (field.name for field in fields(PumpLimits)):
+        value, made = getattr(wanted, name), getattr(factory, name)
+        if (name in _FIXED and value != made) or (name in _NOT_BELOW and value < made):
+            _outside(name, value, made, "is not the device's" if name in _FIXED else "is below the device's")
+        if name in _NOT_ABOVE and value > made:
+            _outside(name, value, made, "is above the device's")
+    alarm_nl = wanted.low_reservoir_alarm_nl
+    if alarm_nl < low_alarm_floor_nl:
+        _outside("low_reservoir_alarm_nl", alarm_nl, low_alarm_floor_nl, "is below the device's floor of")
+    if capacity_nl is not None and alarm_nl > capacity_nl:
+        _outside("low_reservoir_alarm_nl", alarm_nl, capacity_nl, "is more than the reservoir holds,")
+    for smaller, larger in _WITHIN:
+        low, high = getattr(wanted, smaller), getattr(wanted, larger)
+        if low > high:
+            _outside(smaller, low, high, f"is above {larger}")
+    if situation is not None and situation.plan is not None:
+        layout = _laid_out(situation.plan, situation, [])
+        check_windows("daily_dose_hard_max_ng", layout, situation.plan, wanted, situation.rules)
+
+
+def _outside(name: str, value: int, limit: int, how: str) -> None:
+    refuse(RefusalReason.LIMIT_OUTSIDE_DEVICE, f"{name}: {value} {how} {limit}", name, value, limit)
+
+
+def derive_standing(situation: Situation, *, shift_minutes: int = 0, warnings: tuple[Warn, ...] = ()) -> Derived:
+    """The numbers of the therapy in force, for an order that leaves it as it is; all 0 when none is."""
+    plan = situation.plan
+    if plan is None:
+        return Derived(0, 0, 0, 0, 0, NEVER_S, warnings, shift_minutes)
+    return replace(derive(plan, situation, [(0, 0)]), warnings=warnings, shift_minutes=shift_minutes)
+
+
+# --- within ----------------------------------------------------------------------------------------------------------
+
+
+def _need_plan(situation: Situation) -> Plan:
+    if situation.plan is None or not situation.delivering:
+        refuse(RefusalReason.NOT_DELIVERING, "mode: no program runs; a bolus or a prime goes with one", "mode")
+    return situation.plan
+
+
+def _basal_peak(plan: Plan, situation: Situation, until_ms: int) -> int:
+    """The highest base rate from now until then."""
+    rates = [0]
+    at_ms: int | None = situation.now_ms
+    while at_ms is not None and at_ms < until_ms:
+        rate, _, at_ms = plan.segment(at_ms, situation.clock)
+        rates.append(rate)
+    return max(rates)
+
+
+def _laid_out(plan: Plan, situation: Situation, extra: list[Segment], from_ms: int | None = None) -> list[Segment]:
+    """What was given, what runs, what is asked, and the plan from then on until a day after all of it."""
+    start_ms = situation.now_ms if from_ms is None else from_ms
+    ends_ms = max([start_ms, *(segment[1] for segment in (*extra, *situation.running))]) + MS_PER_DAY
+    return [*situation.history, *situation.running, *extra, *coming(plan, situation.clock, start_ms, ends_ms)]

@@ -1,7 +1,9 @@
-"""The pump's non-volatile memory: two banks, a ring of commit records, and small records in several copies.
+"""The pump's non-volatile memory: two banks, an order page, a ring of commit records, small records in copies.
 
-Every small record has copies, each commit record is mirrored (second copy written after the first, which alone
-decides), so that one flipped bit loses nothing (INV-34). A page that holds the only valid record is never erased.
+Orders that bring no program are staged on a page of their own, so that the other bank keeps what the pump would
+fall back to. Every small record has copies, each commit record is mirrored (second copy written after the first,
+which alone decides), so that one flipped bit loses nothing (INV-34). A page that holds the only valid record is never
+erased.
 """
 
 from __future__ import annotations
@@ -9,16 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from telemetry.errors import Refused
+from telemetry.model import RefusalReason
 from telemetry.sim.pump import records
+from telemetry.sim.pump.books import Checkpoint, pack_checkpoint, parse_checkpoint
 from telemetry.sim.pump.ledger import RECORD_PAGES, CommitRecord, Ledger
+from telemetry.sim.pump.medium import PowerCut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telemetry.model import Drug, Program, PumpLimits
+    from telemetry.model import Drug, PumpLimits
     from telemetry.sim.pump.medium import Medium
+    from telemetry.sim.pump.orders import Order
 
 BANKS = ("bank_a", "bank_b")
+ORDER_PAGE = "order"
 _COPIES = ("a", "b")
 _SAFE_COPIES = ("a", "b", "c")
 _COMMIT_PAGES = tuple(tuple(f"commit_{page:03d}_{copy}" for copy in _COPIES) for page in range(RECORD_PAGES))
@@ -28,25 +36,15 @@ Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Where continuous book-keeping stood when power went."""
-
-    commit_sequence: int
-    calculated: int
-    still_since_ms: int | None
-    latched_bits: int
-    alarm_sequence: int
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
     """What the memory holds: the valid records, what had to be repaired from a copy, what is lost for good."""
 
     ledger: Ledger
     limits: PumpLimits | None
     safe_basal_nl_per_day: int | None
-    binding: tuple[Drug, int, int] | None
+    binding: records.Binding | None
     checkpoint: Checkpoint | None
+    alarms_off: int | None
     boot_epoch: int
     repaired: tuple[str, ...]
     lost: tuple[str, ...]
@@ -58,54 +56,97 @@ class Memory:
     def __init__(self, medium: Medium) -> None:
         self.medium = medium
         self.checkpoint_serial = 0
+        self.torn: str | None = None
+        """The page that was being written when power went: its damage is no fault of the memory."""
+
+    def _write(self, page: str, data: bytes) -> None:
+        try:
+            self.medium.write(page, data)
+        except PowerCut:
+            self.torn = page
+            raise
 
     def manufacture(self, limits: PumpLimits, safe_basal_nl_per_day: int) -> None:
         """Write what leaves the factory with the pump."""
-        for copy in _COPIES:
-            self.medium.write(f"limits_{copy}", records.pack_limits(limits))
+        self.write_limits(limits)
+        self.write_settings(0)
         for copy in _SAFE_COPIES:
-            self.medium.write(f"safe_basal_{copy}", records.pack_safe_basal(safe_basal_nl_per_day))
+            self._write(f"safe_basal_{copy}", records.pack_safe_basal(safe_basal_nl_per_day))
 
-    def write_bank(self, bank: int, program: Program, image_digest: bytes) -> bytes:
+    def write_bank(self, bank: int, order: Order, image_digest: bytes) -> bytes:
         """Write one bank; returns the digest of the bytes that should now stand there."""
-        data = records.pack_bank(program, image_digest)
-        self.medium.write(BANKS[bank], data)
+        return self._write_order(BANKS[bank], order, image_digest)
+
+    def read_bank(self, bank: int, bank_digest: bytes) -> tuple[Order, bytes] | None:
+        """Order and image digest as they stand on the medium, or None when they are not what the digest names."""
+        return self._read_order(BANKS[bank], bank_digest)
+
+    def write_order(self, order: Order, image_digest: bytes) -> bytes:
+        """Write the order page; returns the digest of the bytes that should now stand there."""
+        return self._write_order(ORDER_PAGE, order, image_digest)
+
+    def read_order(self, order_digest: bytes) -> tuple[Order, bytes] | None:
+        """The order page's content, or None when it is not what the digest names."""
+        return self._read_order(ORDER_PAGE, order_digest)
+
+    def forget_order(self) -> None:
+        """The order has been carried out; nothing is to be done again after a power cut."""
+        self.medium.erase(ORDER_PAGE)
+
+    def _write_order(self, page: str, order: Order, image_digest: bytes) -> bytes:
+        data = records.pack_bank(order, image_digest)
+        self._write(page, data)
         return records.digest_of(data)
 
-    def read_bank(self, bank: int, bank_digest: bytes) -> tuple[Program, bytes] | None:
-        """Program and image digest as they stand on the medium, or None when they are not what the digest names."""
-        data = self.medium.read(BANKS[bank])
-        return records.parse_bank(data) if records.digest_of(data) == bank_digest else None
+    def _read_order(self, page: str, digest: bytes) -> tuple[Order, bytes] | None:
+        data = self.medium.read(page)
+        return records.parse_bank(data) if records.digest_of(data) == digest else None
 
     def write_commit(self, page: int, record: CommitRecord) -> None:
-        """Write a commit record, then its mirror; the first decides."""
-        data = records.pack_commit(record)
-        for name in _COMMIT_PAGES[page]:
-            self.medium.write(name, data)
+        """Write a commit record, then its mirror; the first decides.
 
-    def write_binding(self, drug: Drug, concentration_ng_per_ml: int, generation: int) -> None:
-        """Write the reservoir binding, one copy after the other."""
+        Raises ``Refused`` (``memory_unreliable``) when neither reads back: then nothing was decided.
+        """
+        data = records.pack_commit(record)
+        names = _COMMIT_PAGES[page]
+        for name in names:
+            self._write(name, data)
+        if all(self.medium.read(name) != data for name in names):
+            for name in names:
+                self.medium.erase(name)
+            raise Refused(
+                RefusalReason.MEMORY_UNRELIABLE,
+                "commit record: neither copy reads back as it was written; nothing was changed. Try again, and replace "
+                "the pump when it stays so",
+            )
+
+    def write_limits(self, limits: PumpLimits) -> None:
+        """Write the limits, one copy after the other."""
         for copy in _COPIES:
-            self.medium.write(f"binding_{copy}", records.pack_binding(drug, concentration_ng_per_ml, generation))
+            self._write(f"limits_{copy}", records.pack_limits(limits))
+
+    def write_settings(self, disabled_bits: int) -> None:
+        """Write which alarms are switched off, one copy after the other."""
+        for copy in _COPIES:
+            self._write(f"settings_{copy}", records.pack_settings(disabled_bits))
+
+    def write_binding(self, drug: Drug, concentration_ng_per_ml: int, generation: int, filled_nl: int) -> None:
+        """Write the reservoir binding, one copy after the other."""
+        data = records.pack_binding(drug, concentration_ng_per_ml, generation, filled_nl)
+        for copy in _COPIES:
+            self._write(f"binding_{copy}", data)
 
     def write_boot_epoch(self, epoch: int) -> None:
         """Write the boot epoch, one copy after the other."""
         for copy in _COPIES:
-            self.medium.write(f"boot_{copy}", records.pack_boot(epoch))
+            self._write(f"boot_{copy}", records.pack_boot(epoch))
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write where book-keeping stands, one copy after the other."""
         self.checkpoint_serial += 1
-        data = records.pack_checkpoint(
-            self.checkpoint_serial,
-            checkpoint.commit_sequence,
-            checkpoint.calculated,
-            checkpoint.still_since_ms,
-            checkpoint.latched_bits,
-            checkpoint.alarm_sequence,
-        )
+        data = pack_checkpoint(self.checkpoint_serial, checkpoint)
         for copy in _COPIES:
-            self.medium.write(f"checkpoint_{copy}", data)
+            self._write(f"checkpoint_{copy}", data)
 
     def load(self) -> Loaded:
         """Read everything, repair what has a good copy, and say what is lost."""
@@ -115,11 +156,11 @@ class Memory:
         limits = self._load_copies("limits", records.parse_limits, _first, repaired, lost)
         binding = self._load_copies("binding", records.parse_binding, _highest_generation, repaired, lost)
         boot = self._load_copies("boot", records.parse_boot, max, repaired, lost)
-        raw = self._load_copies("checkpoint", records.parse_checkpoint, max, repaired, lost)
+        alarms_off = self._load_copies("settings", records.parse_settings, _first, repaired, lost)
+        raw = self._load_copies("checkpoint", parse_checkpoint, _highest_serial, repaired, lost)
         checkpoint = None
         if raw is not None:
-            self.checkpoint_serial = raw[0]
-            checkpoint = Checkpoint(*raw[1:])
+            self.checkpoint_serial, checkpoint = raw
         newest = ledger.newest()
         return Loaded(
             ledger=ledger,
@@ -127,6 +168,7 @@ class Memory:
             safe_basal_nl_per_day=self._vote_safe_basal(repaired, lost),
             binding=binding,
             checkpoint=checkpoint,
+            alarms_off=alarms_off,
             boot_epoch=max(boot or 0, newest.boot_epoch if newest else 0),
             repaired=tuple(repaired),
             lost=tuple(lost),
@@ -151,7 +193,7 @@ class Memory:
             data = records.pack_commit(record)
             for name, old in zip(names, raw, strict=True):
                 if old != data:
-                    self.medium.write(name, data)
+                    self._write(name, data)
                     repaired.append(name)
             found[page] = record
         return found
@@ -176,7 +218,7 @@ class Memory:
         good = next(raw[name] for name in names if parsed[name] == chosen)
         for name in names:
             if raw[name] != good:
-                self.medium.write(name, good)
+                self._write(name, good)
                 repaired.append(name)
         return chosen
 
@@ -189,14 +231,18 @@ class Memory:
             return None
         for name, vote in zip(names, votes, strict=True):
             if vote != winner:
-                self.medium.write(name, records.pack_safe_basal(winner))
+                self._write(name, records.pack_safe_basal(winner))
                 repaired.append(name)
         return winner
 
 
-def _first(copies: list[PumpLimits]) -> PumpLimits:
+def _first(copies: list[Parsed]) -> Parsed:
     return copies[0]
 
 
-def _highest_generation(copies: list[tuple[Drug, int, int]]) -> tuple[Drug, int, int]:
+def _highest_serial(copies: list[tuple[int, Checkpoint]]) -> tuple[int, Checkpoint]:
+    return max(copies, key=lambda copy: copy[0])
+
+
+def _highest_generation(copies: list[records.Binding]) -> records.Binding:
     return max(copies, key=lambda binding: binding[2])

@@ -1,6 +1,6 @@
 """How the pump's records lie on its own medium: fixed layouts, each closed by a check value.
 
-Nothing of the wire: a program image arrives as a ``Program`` and a digest. Integers are little-endian. The check is
+Nothing of the wire: an image arrives as an order and a digest (``orders.py``). Integers are little-endian. The check is
 CRC-32 (any single-bit flip shows); a bank is named by the SHA-256 of its bytes besides.
 """
 
@@ -9,25 +9,15 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from enum import Enum
-from typing import TypeVar
 
-from telemetry.model import (
-    Drug,
-    LogCode,
-    LogRecord,
-    OperationKind,
-    Program,
-    PumpLimits,
-    PumpMode,
-    RefusalReason,
-    Verdict,
-)
+from telemetry.model import Drug, LogCode, LogRecord, OperationKind, PumpLimits, RefusalReason, Verdict
+from telemetry.sim.pump import orders
 from telemetry.sim.pump.ledger import CommitRecord
+from telemetry.sim.pump.orders import Order, member_of, number_of, pack_order, parse_order
+from telemetry.therapy import Program, RefillOrder
 
 NONE_64 = (1 << 64) - 1
 CHECK = struct.Struct("<I")
-Member = TypeVar("Member", bound=Enum)
 
 
 def sealed(body: bytes) -> bytes:
@@ -43,60 +33,41 @@ def opened(data: bytes, size: int) -> bytes | None:
     return body if CHECK.unpack(data[size:])[0] == zlib.crc32(body) else None
 
 
+def _instant(instant_ms: int | None) -> int:
+    return NONE_64 if instant_ms is None else instant_ms
+
+
+def _opt(number: int) -> int | None:
+    return None if number == NONE_64 else number
+
+
 def digest_of(data: bytes) -> bytes:
     """SHA-256."""
     return hashlib.sha256(data).digest()
 
 
-def _number(member: Enum) -> int:
-    return list(type(member)).index(member) + 1
-
-
-def _member(kind: type[Member], number: int) -> Member:
-    return list(kind)[number - 1]
-
-
-_PROGRAM = struct.Struct("<4sBHIIIQ")
-_PROGRAM_MAGIC = b"PRG1"
 DIGEST_SIZE = 32
 
 
-def pack_program(program: Program) -> bytes:
-    """A program in the pump's own encoding (what the bench's digest is taken over)."""
-    return _PROGRAM.pack(
-        _PROGRAM_MAGIC,
-        _number(program.mode),
-        _number(program.drug),
-        program.concentration_ng_per_ml,
-        program.reservoir_generation,
-        program.rate_nl_per_day,
-        program.dose_ng_per_day,
-    )
+def pack_bank(order: Order, image_digest: bytes) -> bytes:
+    """One bank: an order and the digest of the image it came from."""
+    return sealed(pack_order(order) + image_digest)
 
 
-def pack_bank(program: Program, image_digest: bytes) -> bytes:
-    """One program bank: the program and the digest of the image it came from."""
-    return sealed(pack_program(program) + image_digest)
-
-
-def parse_bank(data: bytes) -> tuple[Program, bytes] | None:
+def parse_bank(data: bytes) -> tuple[Order, bytes] | None:
     """What a bank holds, or None when its check fails."""
-    body = opened(data, _PROGRAM.size + DIGEST_SIZE)
-    if body is None:
-        return None
-    _, mode, drug, concentration, generation, rate, dose = _PROGRAM.unpack(body[: _PROGRAM.size])
-    program = Program(
-        mode=_member(PumpMode, mode),
-        rate_nl_per_day=rate,
-        dose_ng_per_day=dose,
-        concentration_ng_per_ml=concentration,
-        drug=_member(Drug, drug),
-        reservoir_generation=generation,
-    )
-    return program, body[_PROGRAM.size :]
+    body = opened(data, len(data) - CHECK.size) if len(data) > DIGEST_SIZE + CHECK.size else None
+    return None if body is None else (parse_order(body[:-DIGEST_SIZE]), body[-DIGEST_SIZE:])
 
 
-_COMMIT = struct.Struct("<IBB16s32sBHBI32s32sIBBQQQQ8sIQ")
+def program_in(order: Order) -> Program | None:
+    """The program that an order brings: itself, or the one that goes with a refill."""
+    if isinstance(order, RefillOrder):
+        return order.program
+    return order if isinstance(order, Program) else None
+
+
+_COMMIT = struct.Struct("<IBB16s32sBHBI32s32s32sIBBBBQQQQQQQ8sIQ")
 
 
 def pack_commit(record: CommitRecord) -> bytes:
@@ -104,20 +75,26 @@ def pack_commit(record: CommitRecord) -> bytes:
     return sealed(
         _COMMIT.pack(
             record.sequence,
-            _number(record.kind),
+            number_of(record.kind),
             record.slot,
             record.op_id,
             record.operation_digest,
-            _number(record.verdict),
-            0 if record.reason is None else _number(record.reason),
+            number_of(record.verdict),
+            0 if record.reason is None else number_of(record.reason),
             record.bank,
             record.program_sequence,
             record.image_digest,
             record.bank_digest,
+            record.order_digest,
             record.reservoir_generation,
             record.running,
             record.safe,
-            NONE_64 if record.still_since_ms is None else record.still_since_ms,
+            record.shelf,
+            record.tripped,
+            _instant(record.still_since_ms),
+            _instant(record.halted_ms),
+            record.plan_started_ms,
+            record.bridge_left,
             record.reference_dose_ng,
             record.calculated,
             record.acknowledged_through,
@@ -145,10 +122,16 @@ def parse_commit(data: bytes) -> CommitRecord | None:
         program_sequence,
         image_digest,
         bank_digest,
+        order_digest,
         generation,
         running,
         safe,
+        shelf,
+        tripped,
         still_since,
+        halted,
+        plan_started,
+        bridge_left,
         reference,
         calculated,
         acknowledged,
@@ -158,20 +141,26 @@ def parse_commit(data: bytes) -> CommitRecord | None:
     ) = _COMMIT.unpack(body)
     return CommitRecord(
         sequence=sequence,
-        kind=_member(OperationKind, kind),
+        kind=member_of(OperationKind, kind),
         slot=slot,
         op_id=op_id,
         operation_digest=operation_digest,
-        verdict=_member(Verdict, verdict),
-        reason=_member(RefusalReason, reason) if reason else None,
+        verdict=member_of(Verdict, verdict),
+        reason=member_of(RefusalReason, reason) if reason else None,
         bank=bank,
         program_sequence=program_sequence,
         image_digest=image_digest,
         bank_digest=bank_digest,
+        order_digest=order_digest,
         reservoir_generation=generation,
         running=bool(running),
         safe=bool(safe),
-        still_since_ms=None if still_since == NONE_64 else still_since,
+        shelf=bool(shelf),
+        tripped=bool(tripped),
+        still_since_ms=_opt(still_since),
+        halted_ms=_opt(halted),
+        plan_started_ms=plan_started,
+        bridge_left=bridge_left,
         reference_dose_ng=reference,
         calculated=calculated,
         acknowledged_through=acknowledged,
@@ -181,31 +170,15 @@ def parse_commit(data: bytes) -> CommitRecord | None:
     )
 
 
-_LIMITS = struct.Struct("<IIIIQQQQII")
-
-
 def pack_limits(limits: PumpLimits) -> bytes:
     """The limits record."""
-    return sealed(
-        _LIMITS.pack(
-            limits.min_rate_nl_per_day,
-            limits.max_rate_nl_per_day,
-            limits.keep_alive_rate_nl_per_day,
-            limits.low_reservoir_alarm_nl,
-            limits.daily_dose_hard_min_ng,
-            limits.daily_dose_hard_max_ng,
-            limits.daily_dose_soft_min_ng,
-            limits.daily_dose_soft_max_ng,
-            limits.change_soft_ppm,
-            limits.change_hard_ppm,
-        )
-    )
+    return sealed(orders.pack_limits(limits))
 
 
 def parse_limits(data: bytes) -> PumpLimits | None:
     """The limits, or None when the check fails."""
-    body = opened(data, _LIMITS.size)
-    return None if body is None else PumpLimits(*_LIMITS.unpack(body))
+    body = opened(data, orders.LIMITS_SIZE)
+    return None if body is None else orders.parse_limits(body)
 
 
 _SAFE = struct.Struct("<4sI")
@@ -223,46 +196,37 @@ def parse_safe_basal(data: bytes) -> int | None:
     return None if body is None else int(_SAFE.unpack(body)[1])
 
 
-_BINDING = struct.Struct("<HII")
+_BINDING = struct.Struct("<HIII")
+Binding = tuple[Drug, int, int, int]
 
 
-def pack_binding(drug: Drug, concentration_ng_per_ml: int, generation: int) -> bytes:
-    """The reservoir binding: what is in it, and the how-manieth filling."""
-    return sealed(_BINDING.pack(_number(drug), concentration_ng_per_ml, generation))
+def pack_binding(drug: Drug, concentration_ng_per_ml: int, generation: int, filled_nl: int) -> bytes:
+    """The reservoir binding: what is in it, the how-manieth filling, and how much it was filled to."""
+    return sealed(_BINDING.pack(number_of(drug), concentration_ng_per_ml, generation, filled_nl))
 
 
-def parse_binding(data: bytes) -> tuple[Drug, int, int] | None:
-    """Drug, concentration and generation, or None when the check fails."""
+def parse_binding(data: bytes) -> Binding | None:
+    """Drug, concentration, generation and volume filled, or None when the check fails."""
     body = opened(data, _BINDING.size)
     if body is None:
         return None
-    drug, concentration, generation = _BINDING.unpack(body)
-    return _member(Drug, drug), concentration, generation
+    drug, concentration, generation, filled_nl = _BINDING.unpack(body)
+    return member_of(Drug, drug), concentration, generation, filled_nl
 
 
-_CHECKPOINT = struct.Struct("<IIQQII")
+_SETTINGS = struct.Struct("<4sI")
+_SETTINGS_MAGIC = b"ALRM"
 
 
-def pack_checkpoint(
-    serial: int,
-    commit_sequence: int,
-    calculated: int,
-    still_since_ms: int | None,
-    latched_bits: int,
-    alarm_sequence: int,
-) -> bytes:
-    """What continuous book-keeping had left on the medium when power went."""
-    still = NONE_64 if still_since_ms is None else still_since_ms
-    return sealed(_CHECKPOINT.pack(serial, commit_sequence, calculated, still, latched_bits, alarm_sequence))
+def pack_settings(disabled_bits: int) -> bytes:
+    """Which alarms somebody has switched off, one bit each."""
+    return sealed(_SETTINGS.pack(_SETTINGS_MAGIC, disabled_bits))
 
 
-def parse_checkpoint(data: bytes) -> tuple[int, int, int, int | None, int, int] | None:
-    """Serial, commit sequence, calculated volume, still since, latched bits, alarm sequence; None: check fails."""
-    body = opened(data, _CHECKPOINT.size)
-    if body is None:
-        return None
-    serial, commit_sequence, calculated, still, bits, alarm_sequence = _CHECKPOINT.unpack(body)
-    return serial, commit_sequence, calculated, None if still == NONE_64 else still, bits, alarm_sequence
+def parse_settings(data: bytes) -> int | None:
+    """The alarms that are switched off, or None when the check fails."""
+    body = opened(data, _SETTINGS.size)
+    return None if body is None else int(_SETTINGS.unpack(body)[1])
 
 
 _COUNTER = struct.Struct("<4sI")
@@ -291,7 +255,7 @@ def pack_log(record: LogRecord, head: bytes) -> bytes:
             record.sequence,
             record.boot_epoch,
             record.at_ms // MS,
-            _number(record.code),
+            number_of(record.code),
             record.slot,
             record.detail,
             record.value,
@@ -306,4 +270,4 @@ def parse_log(data: bytes) -> tuple[LogRecord, bytes] | None:
     if body is None:
         return None
     sequence, epoch, at_s, code, slot, detail, value, head = _LOG.unpack(body)
-    return LogRecord(sequence, epoch, at_s * MS, _member(LogCode, code), slot, detail, value), head
+    return LogRecord(sequence, epoch, at_s * MS, member_of(LogCode, code), slot, detail, value), head

@@ -6,26 +6,28 @@ hang on it can never repeat from a rewound state.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from telemetry.errors import UsageError
-from telemetry.model import AlarmClass, AlarmKind, AlarmPriority, Drug, Program, PumpLimits
+from telemetry.model import Drug, PumpLimits
 from telemetry.sim.pump import records
 from telemetry.sim.pump import state as st
+from telemetry.sim.pump.activity import Running
 from telemetry.sim.pump.battery import Battery
 from telemetry.sim.pump.core import PumpCore
 from telemetry.sim.pump.ledger import RECORD_PAGES, CommitRecord, Ledger
 from telemetry.sim.pump.medium import Medium
-from telemetry.sim.pump.profile import AlarmSpec, PumpProfile
+from telemetry.sim.pump.plan import Plan
+from telemetry.sim.pump.profile_table import profile_from_table, profile_to_table
 from telemetry.sim.pump.reservoir import Reservoir
 from telemetry.sim.pump.rtc import WallClock
 
 if TYPE_CHECKING:
     from telemetry.sim.pump.device import PumpDevice
+    from telemetry.sim.pump.orders import Order
 
 FORMAT = "itb-pump"
-VERSION = 1
+VERSION = 2
 _TOP = (
     "format",
     "version",
@@ -39,13 +41,34 @@ _TOP = (
     "alarms",
     "log",
     "ledger",
+    "governor",
+    "patient",
+    "activity",
+    "upsets",
     "medium",
 )
-_FLAGS = ("powered", "ended", "exhausted", "dry_told", "empty_told", "running", "safe")
-_INSTANTS = ("memory_check_due_ms", "still_since_ms", "safe_basal_nl_per_day")
-_COUNTS = ("now_ms", "boot_epoch", "concentration_ng_per_ml", "reservoir_generation")
-_CORE = (*_FLAGS, *_INSTANTS, *_COUNTS, "drug", "program", "program_digest", "limits", "staged", "checkpoint_serial")
-_ALARM_INTS = ("tones_per_burst", "burst_ms", "repeat_ms", "burst_charge_pc", "acknowledged_for_ms")
+_FLAGS = ("powered", "ended", "exhausted", "dry_told", "empty_told", "reminded", "running", "safe", "shelf", "tripped")
+_INSTANTS = (
+    "memory_check_due_ms",
+    "still_since_ms",
+    "safe_basal_nl_per_day",
+    "halted_ms",
+    "plan_due_ms",
+    "bolus_due_ms",
+)
+_COUNTS = (
+    "now_ms",
+    "boot_epoch",
+    "concentration_ng_per_ml",
+    "reservoir_generation",
+    "filled_nl",
+    "plan_started_ms",
+    "bridge_left",
+    "base_nl_per_day",
+    "base_ng_per_day",
+)
+_KEPT = ("drug", "program", "program_digest", "planned", "limits", "staged", "checkpoint_serial", "torn")
+_CORE = (*_FLAGS, *_INSTANTS, *_COUNTS, *_KEPT)
 
 
 def take(device: PumpDevice) -> dict[str, object]:
@@ -65,9 +88,11 @@ def take(device: PumpDevice) -> dict[str, object]:
             "drug": core.drug.value,
             "program": records.pack_bank(core.program, bytes(records.DIGEST_SIZE)).hex(),
             "program_digest": None if core.active is None else core.active.image_digest.hex(),
+            "planned": core.plan is not None,
             "limits": None if core.limits is None else records.pack_limits(core.limits).hex(),
             "staged": None if staged is None else [records.pack_bank(staged[0], staged[1]).hex(), staged[2].hex()],
             "checkpoint_serial": core.memory.checkpoint_serial,
+            "torn": core.memory.torn,
         },
         "reservoir": core.reservoir.snapshot(),
         "battery": core.battery.snapshot(),
@@ -78,6 +103,10 @@ def take(device: PumpDevice) -> dict[str, object]:
             "records": {str(page): records.pack_commit(record).hex() for page, record in ledger.records.items()},
             "acknowledged": {str(slot): ledger.acknowledged_through(slot) for slot in sorted(slots)},
         },
+        "governor": core.governor.snapshot(core.now_ms),
+        "patient": core.patient.snapshot(),
+        "activity": None if core.activity is None else core.activity.snapshot(),
+        "upsets": core.upsets.snapshot(),
         "medium": device.medium.snapshot(),
     }
 
@@ -99,7 +128,7 @@ def restore(kind: type[PumpDevice], value: object) -> PumpDevice:
         profile,
         Medium.restore(top["medium"]),
         now_ms=st.integer(state, "now_ms", "core"),
-        reservoir=Reservoir(0, profile.path_volume_nl, 1, 0),
+        reservoir=Reservoir(profile, fill_nl=0, concentration_ng_per_ml=1),
         battery=Battery(profile, now_ms=0, age_ms=0, rate_nl_per_day=profile.start_rate_nl_per_day),
         clock=WallClock(0, 0),
     )
@@ -108,6 +137,10 @@ def restore(kind: type[PumpDevice], value: object) -> PumpDevice:
     core.clock.restore(top["clock"], "clock")
     core.alarms.restore(top["alarms"], "alarms")
     core.log.restore(top["log"], "log")
+    core.governor.restore(top["governor"], "governor")
+    core.patient.restore(top["patient"], "patient")
+    core.upsets.restore(top["upsets"], "upsets")
+    core.activity = None if top["activity"] is None else Running.restore(top["activity"], "activity")
     core.ledger = _ledger(top["ledger"])
     core.active = core.ledger.newest()
     _restore_core(core, state)
@@ -126,20 +159,25 @@ def _restore_core(core: PumpCore, state: st.State) -> None:
     for key in _COUNTS:
         setattr(core, key, st.integer(state, key, "core"))
     core.drug = st.member(state, "drug", "core", Drug)
-    core.program = _bank(st.text(state, "program", "core"), "core.program")[0]
+    program = records.program_in(_bank(st.text(state, "program", "core"), "core.program")[0])
+    if program is None:
+        raise UsageError("snapshot core.program: is an order that brings no program")
+    core.program = program
+    core.plan = Plan(program, started_ms=core.plan_started_ms) if st.flag(state, "planned", "core") else None
+    core.memory.torn = None if state["torn"] is None else st.text(state, "torn", "core")
     core.memory.checkpoint_serial = st.integer(state, "checkpoint_serial", "core")
-    core.limits = None if state["limits"] is None else _limits(st.octets(state, "limits", "core"))
+    core.set_limits(None if state["limits"] is None else _limits(st.octets(state, "limits", "core")))
     if core.active is None or st.octets(state, "program_digest", "core") != core.active.image_digest:
         raise UsageError("snapshot core.program_digest: is not the one of the newest ledger record")
     if state["staged"] is not None:
         parts = st.items(state, "staged", "core")
         if len(parts) != 2:
             raise UsageError(f"snapshot core.staged: {len(parts)} parts, needs 2")
-        program, digest = _bank(parts[0], "core.staged")
-        core.staged = (program, digest, st.octets({"digest": parts[1]}, "digest", "core.staged"))
+        order, digest = _bank(parts[0], "core.staged")
+        core.staged = (order, digest, st.octets({"digest": parts[1]}, "digest", "core.staged"))
 
 
-def _bank(text: object, where: str) -> tuple[Program, bytes]:
+def _bank(text: object, where: str) -> tuple[Order, bytes]:
     parsed = records.parse_bank(st.octets({"bank": text}, "bank", where))
     if parsed is None:
         raise UsageError(f"snapshot {where}: no program whose check value holds")
@@ -172,38 +210,3 @@ def _ledger(value: object) -> Ledger:
             raise UsageError(f"snapshot ledger.acknowledged: {slot!r} is no slot number")
         ledger.acknowledge_through(int(slot), st.integer(seen, slot, "ledger.acknowledged"))
     return ledger
-
-
-def profile_to_table(profile: PumpProfile) -> dict[str, object]:
-    """A profile, JSON-able."""
-    table: dict[str, object] = {field.name: getattr(profile, field.name) for field in fields(profile)}
-    table["alarms"] = [{field.name: getattr(spec, field.name) for field in fields(spec)} for spec in profile.alarms]
-    return table
-
-
-def profile_from_table(value: object) -> PumpProfile:
-    """A profile back from its table; raises ``UsageError`` naming what is wrong with it."""
-    where = "profile"
-    state = dict(st.table(value, where, [field.name for field in fields(PumpProfile)]))
-    alarms: list[AlarmSpec] = []
-    for item in st.items(state, "alarms", where):
-        one = st.table(item, f"{where}.alarms", [field.name for field in fields(AlarmSpec)])
-        at = f"{where}.alarms"
-        alarms.append(
-            AlarmSpec(
-                kind=st.member(one, "kind", at, AlarmKind),
-                alarm_class=st.member(one, "alarm_class", at, AlarmClass),
-                priority=st.member(one, "priority", at, AlarmPriority),
-                latching=st.flag(one, "latching", at),
-                can_disable=st.flag(one, "can_disable", at),
-                **{key: st.integer(one, key, at) for key in _ALARM_INTS},
-            )
-        )
-    texts = {key: st.text(state, key, where) for key in ("name", "model", "serial")}
-    numbers = {
-        field.name: st.integer(state, field.name, where, least=None)
-        for field in fields(PumpProfile)
-        if field.name not in {*texts, "drug", "alarms"}
-    }
-    drug = st.member(state, "drug", where, Drug)
-    return PumpProfile(**texts, **numbers, drug=drug, alarms=tuple(alarms))  # type: ignore[arg-type]

@@ -79,3 +79,10 @@ def items(state: State, key: str, where: str) -> list[object]:
     if not isinstance(value, list):
         raise UsageError(f"snapshot {where}.{key}: {type(value).__name__} is no list")
     return value
+
+
+def pair(value: object, where: str) -> tuple[int, int]:
+    """Two whole numbers from 0 on; raises ``UsageError`` naming the value."""
+    if not isinstance(value, list) or [type(part) for part in value] != [int, int] or min(value) < 0:
+        raise UsageError(f"snapshot {where}: {value!r} is no pair of whole numbers from 0 on")
+    return value[0], value[1]

@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from telemetry.model import Drug, OperationKind, Program, PumpMode, Warn
+from telemetry.model import Drug, OperationKind, PumpMode, Warn
 from telemetry.sim.profiles import load_profile
 from telemetry.sim.pump.device import PumpDevice
 from telemetry.sim.pump.ledger import Operation, OperationRecord
 from telemetry.sim.pump.medium import Medium
+from telemetry.therapy import Program
 
 if TYPE_CHECKING:
     from telemetry.sim.pump.profile import PumpProfile

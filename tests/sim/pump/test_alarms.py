@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.errors import Refused, UsageError
-from telemetry.model import AlarmKind, AlarmSignal, LogCode, OperationKind, StopReason, Therapy
+from telemetry.model import AlarmKind, AlarmSignal, LogCode, OperationKind, StopReason
 from telemetry.sim.pump.alarms import ALARM_NUMBERS, bursts_between, next_burst_ms
+from telemetry.therapy import Therapy
 from telemetry.units import FlowRate
 from tests.sim.pump.rig import DAY_MS, HOUR_MS, ML, PROFILE, device, op
 

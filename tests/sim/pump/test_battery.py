@@ -1,15 +1,18 @@
-"""Charge, ERI, end of service: the life table of domain.md 2.4 and the 81/84-month rules."""
+"""Charge, ERI, end of service: the life table of domain.md 2.4 and the 81/84-month rules; voltage, film, the box."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry.errors import Refused, UsageError
 from telemetry.model import AlarmKind, OperationKind, PumpMode, StopReason
-from telemetry.sim.pump.battery import Battery, service_ages_ms
+from telemetry.sim.pump.battery import Battery, running_drain_pc_per_day, service_ages_ms
 from telemetry.units import MS_PER_MONTH
 from tests.sim.pump.rig import DAY_MS, PROFILE, device, op, program
 
@@ -142,3 +145,126 @@ def test_the_present_drain_decides_eri() -> None:
     slow, fast = 10**12, 10**13
     assert battery.replacement_due_ms(0, slow) > battery.replacement_due_ms(0, fast)
     assert battery.service_ends_ms(0, slow) is None
+
+
+# --- schedules, the box, the film -----------------------------------------------------------------------------------
+
+
+def stock() -> Battery:
+    return Battery(PROFILE, now_ms=0, age_ms=0, rate_nl_per_day=170_000)
+
+
+@given(rates=st.lists(st.tuples(st.integers(0, 24_000_000), st.integers(0, 10 * DAY_MS)), max_size=12))
+def test_a_schedule_drains_by_its_volume_and_its_time(rates: list[tuple[int, int]]) -> None:
+    battery = stock()
+    for rate, span_ms in rates:
+        battery.drain(running_drain_pc_per_day(PROFILE, rate), span_ms)
+    volume_nl_ms = sum(rate * span_ms for rate, span_ms in rates)
+    idle = PROFILE.idle_drain_pc_per_day * sum(span_ms for _, span_ms in rates)
+    used = idle + volume_nl_ms * PROFILE.flow_charge_pc_per_nl
+    assert battery.charge == max(0, battery.capacity_pc * DAY_MS - used)
+
+
+def test_eri_goes_by_the_mean_drain_and_its_instant_by_the_present_one() -> None:
+    battery = Battery(UNCAPPED, now_ms=0, age_ms=0, rate_nl_per_day=170_000)
+    mean, night, day = 4 * 10**12, 10**12, 7 * 10**12
+    due_ms = battery.replacement_due_ms(0, night, mean)
+    assert due_ms > battery.replacement_due_ms(0, day, mean)
+    battery.drain(night, due_ms - 1)
+    assert battery.charge > UNCAPPED.replacement_reserve_ms * mean
+    battery.drain(night, 1)
+    assert battery.charge <= UNCAPPED.replacement_reserve_ms * mean
+    for present in (night, day):
+        assert battery.replacement_due_ms(due_ms, present, mean) == due_ms
+
+
+def test_in_its_box_a_pump_has_no_age() -> None:
+    battery = Battery(PROFILE, now_ms=5, age_ms=0, rate_nl_per_day=170_000, shelf_ms=400 * DAY_MS)
+    assert battery.capacity_pc - battery.remaining_pc == 400 * PROFILE.shelf_drain_pc_per_day
+    far_ms = battery.replacement_due_ms(5, PROFILE.shelf_drain_pc_per_day)
+    assert far_ms > PROFILE.service_life_ms
+    assert battery.replace_by_ms(5, PROFILE.shelf_drain_pc_per_day) == far_ms + PROFILE.replacement_reserve_ms
+    battery.activate(DAY_MS)
+    battery.activate(2 * DAY_MS)
+    assert (battery.on_shelf, battery.activated_ms) == (False, DAY_MS)
+    assert battery.replace_by_ms(DAY_MS, PROFILE.idle_drain_pc_per_day) == DAY_MS + PROFILE.service_life_ms
+    with pytest.raises(UsageError, match="shelf_ms: 1 with age_ms 2"):
+        Battery(PROFILE, now_ms=0, age_ms=2, rate_nl_per_day=170_000, shelf_ms=1)
+
+
+def test_voltage_falls_with_the_charge_and_under_a_load() -> None:
+    battery = stock()
+    full_mv, empty_mv = PROFILE.open_circuit_full_mv, PROFILE.open_circuit_empty_mv
+    assert (battery.voltage_mv(), battery.voltage_mv(PROFILE.stroke_peak_ua)) == (full_mv, full_mv - 500)
+    battery.spend(battery.capacity_pc // 2)
+    assert battery.voltage_mv() == (full_mv + empty_mv) // 2
+    battery.spend(battery.capacity_pc)
+    assert (battery.voltage_mv(), battery.browns_out(PROFILE.stroke_peak_ua)) == (empty_mv, False)
+    assert battery.brownout_ms(0, 1, PROFILE.stroke_peak_ua) is None
+    assert (battery.voltage_mv(100_000), battery.browns_out(100_000)) == (0, True)
+
+
+@given(
+    film_mohm=st.integers(40_000, 250_000),
+    used=st.integers(0, 100),
+    drain=st.integers(10**11, 10**13),
+    peak_ua=st.sampled_from([PROFILE.stroke_peak_ua, PROFILE.tone_peak_ua, PROFILE.telemetry_peak_ua]),
+)
+def test_the_instant_of_a_brown_out_is_the_first_one(film_mohm: int, used: int, drain: int, peak_ua: int) -> None:
+    battery = stock()
+    battery.grow_film(film_mohm, 0)
+    battery.spend(battery.capacity_pc * used // 100)
+    at_ms = battery.brownout_ms(7, drain, peak_ua)
+    if at_ms is None:
+        battery.spend(battery.capacity_pc)
+        assert not battery.browns_out(peak_ua)
+        return
+    if at_ms > 7:
+        battery.drain(drain, at_ms - 7 - 1)
+        assert not battery.browns_out(peak_ua)
+        battery.drain(drain, 1)
+    assert battery.browns_out(peak_ua)
+
+
+def test_a_film_brings_eri_forward_and_the_end_closer_than_90_days() -> None:
+    """domain.md 2.4 and 4, F4: premature ERI and end of service, fewer than 90 days apart."""
+    drain = running_drain_pc_per_day(PROFILE, 170_000)
+    healthy, filmed = stock(), stock()
+    filmed.grow_film(50_000, 400_000)
+    assert filmed.percent == 60
+    assert filmed.replacement_due_ms(0, drain) < healthy.replacement_due_ms(0, drain)
+    filmed.grow_film(0, 590_000)
+    assert filmed.replacement_due_ms(0, drain) == 0
+    filmed.replacement_ms = 0
+    end_ms = filmed.service_ends_ms(0, drain)
+    assert end_ms is not None
+    assert 0 < end_ms < PROFILE.replacement_reserve_ms
+    assert end_ms == filmed.empty_ms(0, drain)
+
+
+def test_a_film_of_100_ohm_browns_out_a_stroke_at_a_third_of_the_charge() -> None:
+    """3600 to 3000 mV open, 5 mA through 200 ohm: 2200 mV are reached at 3200 mV, a third of the way up."""
+    battery = stock()
+    battery.grow_film(100_000, 0)
+    at_ms = battery.brownout_ms(0, 10**12, PROFILE.stroke_peak_ua)
+    assert at_ms == battery.capacity_pc * DAY_MS * 2 // 3 // 10**12 + 1
+
+
+@pytest.mark.parametrize(
+    ("film", "message"),
+    [((-1, 0), "resistance_mohm: -1 is negative"), ((0, 1_000_001), "loss_ppm: 1000001 is outside 0 to 1000000")],
+)
+def test_a_film_that_cannot_be_is_refused(film: tuple[int, int], message: str) -> None:
+    battery = stock()
+    with pytest.raises(UsageError, match=message):
+        battery.grow_film(*film)
+    assert battery.snapshot() == stock().snapshot()
+
+
+def test_a_battery_goes_on_from_its_snapshot() -> None:
+    battery = Battery(PROFILE, now_ms=0, age_ms=0, rate_nl_per_day=170_000, shelf_ms=DAY_MS)
+    battery.grow_film(1_234, 5)
+    other = stock()
+    other.restore(json.loads(json.dumps(battery.snapshot())), "battery")
+    assert other.snapshot() == battery.snapshot()
+    assert (other.on_shelf, other.voltage_mv(5_000)) == (True, battery.voltage_mv(5_000))

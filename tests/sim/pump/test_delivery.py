@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.errors import UsageError
-from telemetry.model import OperationKind, PumpMode, StopReason, Therapy
+from telemetry.model import OperationKind, PumpMode, StopReason
 from telemetry.sim.pump.device import PumpDevice
+from telemetry.therapy import Therapy
 from telemetry.units import Concentration, FlowRate, Volume
 from tests.sim.pump.rig import DAY_MS, HOUR_MS, ML, PROFILE, commit, device, op, program
 
@@ -77,8 +78,8 @@ def test_six_percent_too_fast_runs_dry_before_any_alarm() -> None:
     pump = running_at_150(rate_error_ppm=60_000)
     events = pump.advance_to(LOW_AT_MS - 1)
     assert [(event.kind, event.detail) for event in events] == [("reservoir_dry", "truth")]
-    # 40 ml at 0.159 ml/day, rounded up to the millisecond at which nothing is left.
-    assert events[0].at_ms == -(-40 * ML * DAY_MS * 100 // (150_000 * 106))
+    # 40 ml in strokes of 265 nl instead of 250 nl, the last one a part; each takes 144 s at 0.150 ml/day.
+    assert events[0].at_ms == -(-40 * ML // 265) * 144_000
     status, truth = pump.status(), pump.truth()
     assert (status.mode, status.rate_nl_per_day, status.alarms) == (PumpMode.SIMPLE_CONTINUOUS, 150_000, ())
     assert status.reservoir_nl > 2 * ML
@@ -199,14 +200,15 @@ def test_bridge_less_change_of_concentration_reaches_the_tip_after_the_path() ->
     pump.refill(None, Concentration.parse("2000 ug/ml"), Therapy.simple_continuous(FlowRate(150_000)))
     assert pump.truth().tip_dose_ng_per_day == 75_000
     assert pump.status().dose_ng_per_day == 300_000
-    reaches_ms = -(-PROFILE.path_volume_nl * DAY_MS // 150_000)
+    # 1344 strokes of 250 nl, 144 s each, push 335 800 nl out; 200 nl of the last one are new drug.
+    reaches_ms = -(-PROFILE.path_volume_nl // 250) * 144_000
     assert (reaches_ms // HOUR_MS, PROFILE.path_volume_nl) == (53, 335_800)
     pump.advance_to(reaches_ms - 1)
     assert pump.truth().tip_concentration_ng_per_ml == 500_000
     pump.advance_to(reaches_ms)
     assert pump.truth().tip_concentration_ng_per_ml == 2_000_000
     truth = pump.truth()
-    assert (truth.tip_dose_ng_per_day, truth.delivered_ng) == (300_000, 335_800 * 500_000 // ML)
+    assert (truth.tip_dose_ng_per_day, truth.delivered_ng) == (300_000, 335_800 // 2 + 200 * 2)
     pump.advance_to(reaches_ms + DAY_MS)
     assert pump.truth().delivered_ng - truth.delivered_ng == 300_000
 

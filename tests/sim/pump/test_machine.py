@@ -16,8 +16,9 @@ from hypothesis.stateful import (
 )
 
 from telemetry.errors import Refused
-from telemetry.model import AlarmKind, PumpMode, Therapy
+from telemetry.model import AlarmKind, PumpMode
 from telemetry.sim.pump.device import PumpDevice
+from telemetry.therapy import Therapy
 from telemetry.units import FlowRate, Volume
 from tests.sim.pump.rig import DAY_MS, ML, PROFILE, device
 
@@ -30,7 +31,7 @@ class Oracle:
     def __init__(self, fill_nl: int, error_ppm: int) -> None:
         self.factor = 1 + Fraction(error_ppm, 1_000_000)
         self.calculated = self.true = Fraction(fill_nl)
-        self.delivered = Fraction(0)
+        self.delivered = self.begun = Fraction(0)
         self.rate = Fraction(PROFILE.start_rate_nl_per_day)
         self.running = True
 
@@ -41,7 +42,8 @@ class Oracle:
     def live(self, span_ms: int) -> None:
         if self.stroking:
             commanded = min(self.calculated, self.rate * span_ms / DAY)
-            moved = min(self.true, commanded * self.factor)
+            strokes, self.begun = divmod(self.begun + commanded, PROFILE.stroke_volume_nl)
+            moved = min(self.true, strokes * PROFILE.stroke_volume_nl * self.factor)
             self.calculated -= commanded
             self.true -= moved
             self.delivered += moved

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from telemetry.errors import Refused, UsageError
-from telemetry.model import AlarmKind, LogCode, OperationKind, PumpMode, StopReason, Therapy, Verdict
-from telemetry.sim.pump import records
+from telemetry.model import AlarmKind, LogCode, OperationKind, PumpMode, StopReason, Verdict
+from telemetry.sim.pump.books import parse_checkpoint
 from telemetry.sim.pump.ledger import LEDGER_CAPACITY
 from telemetry.sim.pump.medium import Medium, PowerCut
-from telemetry.units import Concentration, FlowRate, Volume
-from tests.sim.pump.rig import DAY_MS, EVERY_WARNING, ML, PROFILE, commit, device, digest, op, program, restart
+from telemetry.therapy import AlarmSettings, BolusOrder, ClockSetting, PrimeOrder, RefillOrder, Therapy
+from telemetry.units import Concentration, Duration, FlowRate, Volume
+from tests.sim.pump.rig import (
+    DAY_MS,
+    EPOCH_UTC_S,
+    EVERY_WARNING,
+    HOUR_MS,
+    ML,
+    PROFILE,
+    commit,
+    device,
+    digest,
+    op,
+    program,
+    restart,
+)
 
 if TYPE_CHECKING:
     from telemetry.sim.pump.device import PumpDevice
+    from telemetry.sim.pump.orders import Order
 
 MINUTE_MS = 60_000
 
@@ -64,7 +80,7 @@ def test_inv_29_30_power_cut_at_every_byte_of_a_commit(keep_old: bool) -> None:
 @pytest.mark.inv(29)
 @pytest.mark.parametrize("what", ["stop", "refill", "boot"])
 def test_inv_29_power_cut_at_every_byte_of_stop_refill_and_boot(what: str) -> None:
-    def act(pump: PumpDevice) -> None:
+    def do(pump: PumpDevice) -> None:
         if what == "stop":
             pump.stop(op(2, OperationKind.STOP), StopReason.CLINICAL)
         elif what == "refill":
@@ -75,7 +91,7 @@ def test_inv_29_power_cut_at_every_byte_of_stop_refill_and_boot(what: str) -> No
 
     whole = prepared()
     before = whole.medium.bytes_written
-    act(whole)
+    do(whole)
     total = whole.medium.bytes_written - before
     outcomes = set()
     for cut in range(total):
@@ -83,7 +99,7 @@ def test_inv_29_power_cut_at_every_byte_of_stop_refill_and_boot(what: str) -> No
         old = pump.program_report().program
         pump.medium.arm_cut(cut)
         try:
-            act(pump)
+            do(pump)
         except PowerCut:
             pump.medium.disarm()
         if pump.core.powered:
@@ -103,10 +119,155 @@ def test_inv_29_power_cut_at_every_byte_of_stop_refill_and_boot(what: str) -> No
     assert len(outcomes) == (1 if what == "boot" else 2)
 
 
+ORDERS = ("bolus", "prime", "bridge", "clock", "limits", "alarm_settings", "flex")
+
+
+def act(pump: PumpDevice, what: str) -> None:
+    """One order of each kind, at the bench: check, stage, commit, carried out."""
+    if what == "bolus":
+        pump.bolus(Volume(10_000), Duration(600_000))
+    elif what == "prime":
+        pump.prime(Volume(50_000))
+    elif what == "bridge":
+        therapy = Therapy.simple_continuous(FlowRate(300_000))
+        pump.refill(None, Concentration(1_000_000), therapy, bridge=True)
+    elif what == "clock":
+        pump.set_clock(1_800_000_000, 120)
+    elif what == "limits":
+        pump.set_limits(replace(pump.limits(), daily_dose_hard_max_ng=1_500_000))
+    elif what == "alarm_settings":
+        pump.configure_alarms(AlarmSettings(3 * ML, low_reservoir_enabled=False, elective_replacement_enabled=True))
+    else:
+        pump.program(Therapy.flex({"00:00": FlowRate(150_000), "06:00": FlowRate(160_000)}))
+
+
+def settled(pump: PumpDevice) -> tuple[object, ...]:
+    """What the order decides, apart from how far delivery has come."""
+    core = pump.core
+    return (
+        pump.program_report().program,
+        pump.limits(),
+        pump.alarm_settings(),
+        core.clock.utc_s(pump.now_ms),
+        core.clock.zone_minutes,
+        core.bridge_to_give,
+        core.filled_nl,
+        core.reservoir.calculated_nl,
+    )
+
+
+@pytest.mark.inv(29)
+@pytest.mark.inv(30)
+@pytest.mark.parametrize("what", ORDERS)
+def test_inv_29_30_power_cut_at_every_byte_of_any_order(what: str) -> None:
+    whole = prepared()
+    sequence, before = whole.ledger_sequence, whole.medium.bytes_written
+    act(whole, what)
+    total = whole.medium.bytes_written - before
+    new, seen = settled(whole), set()
+    for cut in range(0, total, 3 if what == "bridge" else 1):
+        pump = prepared()
+        old, given = settled(pump), pump.log_head()[0]
+        pump.medium.arm_cut(cut)
+        with pytest.raises(PowerCut):
+            act(pump, what)
+        restart(pump)
+        applied = pump.ledger_sequence > sequence
+        lines = [line.code for line in pump.log(given, 99).records]
+        assert settled(pump) == (new if applied else old)
+        assert pump.core.activity is None or pump.core.activity.kind == "bridge"
+        assert (pump.status().activity == "bridge") is (what == "bridge" and applied)
+        # An activity that a record had decided and the cut ended is told of, whatever was given of it.
+        lost = applied and what in {"bolus", "prime"}
+        assert (AlarmKind.BOLUS_INTERRUPTED in pump.status().alarms) is lost
+        assert (LogCode.BOLUS_CANCELLED in lines) is lost
+        assert set(pump.status().alarms) <= {AlarmKind.BOLUS_INTERRUPTED}
+        assert pump.medium.read("order") == b"" or not applied
+        restart(pump)
+        assert settled(pump) == (new if applied else old)
+        assert pump.ledger().balance_nl == 0
+        seen.add(applied)
+        act(pump, "flex")
+        assert pump.status().mode is PumpMode.FLEX or what == "bridge"
+    assert seen == {True, False}
+
+
+@pytest.mark.inv(29)
+@pytest.mark.inv(46)
+@pytest.mark.parametrize("what", ["flex", "bridge"])
+def test_inv_29_46_a_clock_that_holds_one_schedule_does_not_hold_the_next_wherever_power_goes(what: str) -> None:
+    seen = set()
+    for cut in itertools.count(0, 7):
+        pump = device()
+        pump.program(Therapy.flex({"00:00": FlowRate(150_000), "12:00": FlowRate(170_000)}))
+        pump.advance_to(20 * HOUR_MS)
+        pump.set_clock(EPOCH_UTC_S, 0)
+        assert pump.core.clock.holds(pump.now_ms)
+        sequence = pump.ledger_sequence
+        pump.medium.arm_cut(cut)
+        try:
+            act(pump, what)
+        except PowerCut:
+            restart(pump)
+        else:
+            break
+        applied = pump.ledger_sequence > sequence
+        assert pump.core.clock.holds(pump.now_ms) is not applied
+        seen.add(applied)
+    assert seen == {True, False}
+
+
+@pytest.mark.inv(32)
+@pytest.mark.inv(34)
+@pytest.mark.parametrize("what", ["bolus", "prime", "clock", "limits", "alarm_settings", "refill"])
+def test_inv_32_34_any_bit_of_a_staged_order_flipped_is_refused(what: str) -> None:
+    pump = prepared()
+    status = pump.status()
+    binding = (status.concentration_ng_per_ml, status.reservoir_generation)
+    orders: dict[str, tuple[OperationKind, Order]] = {
+        "bolus": (OperationKind.BOLUS, BolusOrder(10_000, 20_000, 600, *binding)),
+        "prime": (OperationKind.PRIME, PrimeOrder(50_000, 24_000_000, *binding)),
+        "clock": (OperationKind.CLOCK, ClockSetting(1_800_000_000, 60)),
+        "limits": (OperationKind.LIMITS, replace(pump.limits(), daily_dose_hard_max_ng=1_500_000)),
+        "alarm_settings": (OperationKind.ALARM_SETTINGS, AlarmSettings(3 * ML, False, True)),
+        "refill": (
+            OperationKind.REFILL,
+            RefillOrder(30 * ML, 1 * ML, program(pump, 150_000, reservoir_generation=2)),
+        ),
+    }
+    kind, order = orders[what]
+    operation = op(2, kind, order)
+    assert pump.stage(order, operation.digest) == order
+    page = "bank_a" if what == "refill" else "order"
+    before = settled(pump)
+    for bit in range(8 * len(pump.medium.read(page))):
+        pump.stage(order, operation.digest)
+        pump.medium.flip_bit(page, bit)
+        with pytest.raises(Refused) as refused:
+            pump.commit(operation, EVERY_WARNING)
+        assert refused.value.reason == "memory_unreliable"
+        assert settled(pump) == before
+    pump.stage(order, operation.digest)
+    assert pump.commit(operation, EVERY_WARNING).verdict is Verdict.APPLIED
+    assert pump.query(1, operation.op_id).kind is kind
+
+
 @pytest.mark.inv(34)
 @pytest.mark.parametrize(
     "prefix",
-    ["bank", "binding", "boot", "checkpoint", "commit_000", "commit_001", "commit_002", "limits", "log", "safe_basal"],
+    [
+        "bank",
+        "binding",
+        "boot",
+        "checkpoint",
+        "commit_000",
+        "commit_001",
+        "commit_002",
+        "limits",
+        "log",
+        "safe_basal",
+        "settings",
+    ],
 )
 def test_inv_34_any_single_bit_flipped_in_any_record(prefix: str) -> None:
     reference = prepared()
@@ -145,7 +306,7 @@ def test_every_page_belongs_to_a_kind_whose_bits_are_flipped() -> None:
     restart(pump)
     assert {page[:10] for page in pump.medium.pages("commit")} == {"commit_000", "commit_001"}
     kinds = {page.split("_")[0] for page in pump.medium.pages()}
-    assert kinds == {"bank", "binding", "boot", "checkpoint", "commit", "limits", "log", "safe"}
+    assert kinds == {"bank", "binding", "boot", "checkpoint", "commit", "limits", "log", "safe", "settings"}
 
 
 def test_a_damaged_bank_falls_back_to_the_other_at_the_next_memory_check() -> None:
@@ -305,14 +466,33 @@ def test_a_damaged_log_page_leaves_a_gap_and_an_alarm() -> None:
     assert AlarmKind.MEMORY_ERROR in pump.status().alarms
 
 
-def test_repairs_are_logged_without_an_alarm() -> None:
+def test_a_repair_is_logged_and_warned_of_until_somebody_has_seen_it() -> None:
     pump = device()
     pump.flip_bit("limits_b", 3)
-    pump.advance_to(MINUTE_MS)
-    last = pump.log(0, 100).records[-1]
-    assert (last.code, last.detail, last.value) == (LogCode.MEMORY_ERROR, 0, 1)
-    assert pump.status().alarms == ()
+    events = pump.advance_to(MINUTE_MS)
+    assert [(event.kind, event.detail) for event in events] == [("alarm_raised", "memory_warning")]
+    repaired = pump.log(0, 100).records[-2]
+    assert (repaired.code, repaired.detail, repaired.value) == (LogCode.MEMORY_ERROR, 0, 1)
     assert pump.medium.read("limits_a") == pump.medium.read("limits_b")
+    warning = pump.alarms()[0]
+    assert (warning.kind, warning.condition_present, warning.signal) == (AlarmKind.MEMORY_WARNING, False, "latched")
+    restart(pump)
+    assert pump.status().alarms == (AlarmKind.MEMORY_WARNING,)
+    pump.acknowledge_alarm(AlarmKind.MEMORY_WARNING)
+    assert pump.status().alarms == ()
+
+
+def test_a_flip_found_at_a_boot_is_warned_of_and_the_cut_itself_is_not() -> None:
+    pump = device()
+    pump.medium.flip_bit("limits_b", 3)
+    restart(pump)
+    assert pump.status().alarms == (AlarmKind.MEMORY_WARNING,)
+    torn = device()
+    torn.medium.arm_cut(9)
+    with pytest.raises(PowerCut):
+        torn.set_limits(replace(torn.limits(), low_reservoir_alarm_nl=3 * ML))
+    restart(torn)
+    assert torn.status().alarms == ()
 
 
 def test_memory_check_keeps_acknowledgements() -> None:
@@ -359,7 +539,7 @@ def test_the_checkpoint_of_before_a_commit_is_not_used_after_it() -> None:
     pump.advance_to(DAY_MS)
     pump.refill(Volume(20 * ML))
     for page in ("checkpoint_a", "checkpoint_b"):
-        assert records.parse_checkpoint(pump.medium.read(page)) is not None
+        assert parse_checkpoint(pump.medium.read(page)) is not None
     restart(pump)
     assert pump.status().reservoir_nl == 20 * ML
 

@@ -1,4 +1,4 @@
-"""The small parts by themselves: path, wall clock, profile rules."""
+"""The small parts by themselves: wall clock, division, profile rules."""
 
 from __future__ import annotations
 
@@ -12,44 +12,19 @@ from hypothesis import strategies as st
 
 from telemetry.errors import UsageError
 from telemetry.model import AlarmKind, LogCode, PumpEvent
+from telemetry.sim.pump import situations
 from telemetry.sim.pump.core import PumpCore
+from telemetry.sim.pump.decisions import need_active
 from telemetry.sim.pump.device import PumpDevice
 from telemetry.sim.pump.medium import Medium
-from telemetry.sim.pump.path import Path
-from telemetry.sim.pump.quantities import TRUE_PER_NL, ceil_div
+from telemetry.sim.pump.quantities import ceil_div
 from telemetry.sim.pump.rtc import WallClock
-from telemetry.sim.pump.transactions import need_active
 from tests.sim.pump.rig import DAY_MS, EPOCH_UTC_S, PROFILE, device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telemetry.sim.pump.profile import AlarmSpec, PumpProfile
-
-
-@given(pushes=st.lists(st.tuples(st.integers(0, 3_000), st.sampled_from([0, 500, 2000])), max_size=20))
-def test_path_delivers_what_went_in_first(pushes: list[tuple[int, int]]) -> None:
-    path = Path(1_000, 100)
-    queue = [100] * 1_000
-    delivered = 0
-    for volume, concentration in pushes:
-        path.push(volume * TRUE_PER_NL, concentration)
-        queue += [concentration] * volume
-        delivered += sum(queue[:volume])
-        queue = queue[volume:]
-        assert path.volume_nl == 1_000
-        assert path.tip_concentration_ng_per_ml == queue[0]
-    assert path.delivered_nl == sum(volume for volume, _ in pushes)
-    assert path.delivered_ng == delivered // 1_000_000
-
-
-@given(parts=st.lists(st.integers(1, 10**18), min_size=1, max_size=8))
-def test_path_does_not_care_how_a_push_is_cut(parts: list[int]) -> None:
-    whole, cut = Path(1_000, 100), Path(1_000, 100)
-    whole.push(sum(parts), 7)
-    for part in parts:
-        cut.push(part, 7)
-    assert whole.snapshot() == cut.snapshot()
 
 
 def test_wall_clock_drifts_and_can_be_set() -> None:
@@ -89,6 +64,14 @@ SPEC = PROFILE.alarms[0]
         (lambda: replace(PROFILE, max_rate_nl_per_day=47_999), "is more than"),
         (lambda: replace(PROFILE, rate_error_ppm=1_000_001), "rate_error_ppm: 1000001 is outside"),
         (lambda: replace(PROFILE, log_capacity=1023), "log_capacity: 1023 is outside 1024"),
+        (lambda: replace(PROFILE, drive="steam"), "drive: 'steam' is none of motor"),  # type: ignore[arg-type]
+        (lambda: replace(PROFILE, level_sensor=0), "level_sensor: 0 is neither True"),  # type: ignore[arg-type]
+        (lambda: replace(PROFILE, stroke_cycle_ppm=[1]), "stroke_cycle_ppm: [1] is no tuple"),  # type: ignore[arg-type]
+        (lambda: replace(PROFILE, stroke_cycle_ppm=(0,) * 7 + (8,)), "8 errors summing to 8 ppm; give none"),
+        (lambda: replace(PROFILE, stroke_cycle_ppm=(1_000_001, -1_000_001)), "stroke_cycle_ppm: 1000001 is outside"),
+        (lambda: replace(PROFILE, window_4h_nl=999_999), "window_1h_nl: 1000000 is more than window_4h_nl 999999"),
+        (lambda: replace(PROFILE, prime_rate_nl_per_day=47_999), "is more than prime_rate_nl_per_day 47999"),
+        (lambda: replace(PROFILE, calibration_ppm=0), "calibration_ppm: 0 is outside 1"),
         (lambda: replace(PROFILE, alarms=PROFILE.alarms[1:]), "alarms: need each kind once"),
         (lambda: replace(PROFILE, alarms=()), "got none"),
         (lambda: replace(SPEC, burst_ms=0), "alarms.low_reservoir.burst_ms: 0 is outside"),
@@ -123,7 +106,8 @@ def test_identity_and_subscription() -> None:
     pump = device()
     identity = pump.identity()
     assert (identity.model, identity.serial, identity.simulated) == ("SIMULATED 40 ml", "SIM-0001", True)
-    assert identity.path_volume_nl == 335_800
+    assert (identity.tubing_volume_nl, identity.catheter_volume_nl) == (140_000, 195_800)
+    assert (identity.drive, identity.level_sensor, identity.calibration_ppm) == ("motor", False, 1_000_000)
     seen: list[PumpEvent] = []
     leave = pump.subscribe(seen.append)
     pump.stop_at_bench()
@@ -151,6 +135,6 @@ def test_a_core_without_a_program_says_so() -> None:
         need_active(core)
     core.memory_check_due_ms = 0
     core.evaluate()
-    assert core.situation().reference_dose_ng == 0
+    assert situations.of(core).reference_dose_ng == 0
     assert core.alarms.present(AlarmKind.THERAPY_STOPPED)
     assert LogCode.ALARM_RAISED in {line.code for line in core.log.report(0, 10).records}

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from telemetry.errors import UsageError
 from telemetry.model import OperationKind, StopReason
 from telemetry.sim.pump.device import PumpDevice
+from telemetry.therapy import AlarmSettings, Therapy
+from telemetry.units import Concentration, Duration, FlowRate, Volume
 from tests.sim.pump.rig import DAY_MS, EVERY_WARNING, HOUR_MS, commit, device, op, program
 
 if TYPE_CHECKING:
@@ -41,6 +43,62 @@ def aligned(pump: PumpDevice) -> dict[str, Any]:
     for part in ("log", "ledger", "medium"):
         del snapshot[part]
     return snapshot
+
+
+RUNNING = {
+    "kind": "bolus",
+    "rate_nl_per_day": 1,
+    "dose_ng_per_day": 1,
+    "volume_nl": 1,
+    "left": 1,
+    "started_ms": 0,
+}
+
+
+def bridging_pump() -> PumpDevice:
+    """A pump in its bridge, before a schedule with steps."""
+    pump = device(concentration_ng_per_ml=500_000)
+    pump.advance_to(DAY_MS)
+    steps = {"00:00": FlowRate(100_000), "06:00": FlowRate(160_000), "22:00": FlowRate(120_000)}
+    pump.refill(None, Concentration(1_000_000), Therapy.flex(steps), bridge=True)
+    pump.advance_to(DAY_MS + HOUR_MS + 7)
+    return pump
+
+
+def bolus_pump() -> PumpDevice:
+    """A pump in the middle of a bolus on top of a titration's second step."""
+    pump = device()
+    ramp = [(1, FlowRate(100_000)), (3, FlowRate(110_000)), (2, FlowRate(120_000))]
+    pump.program(Therapy.titration(ramp))
+    pump.advance_to(DAY_MS + HOUR_MS)
+    pump.bolus(Volume(9_000), Duration(20 * 60_000))
+    pump.advance_to(DAY_MS + HOUR_MS + 123_456)
+    return pump
+
+
+def periodic_pump() -> PumpDevice:
+    """A pump between two periodic boluses, its clock set, an alarm switched off, waiting in telemetry mode."""
+    pump = device()
+    every = Therapy.periodic_bolus(FlowRate(90_000), Volume(4_000), Duration(300_000), Duration(3 * HOUR_MS))
+    pump.program(every)
+    pump.set_clock(1_800_000_000, 120)
+    pump.configure_alarms(AlarmSettings(2_500_000, low_reservoir_enabled=False, elective_replacement_enabled=True))
+    pump.advance_to(DAY_MS + 17)
+    pump.core.upsets.telemetry_since_ms, pump.core.upsets.telemetry_until_ms = pump.now_ms, pump.now_ms + HOUR_MS
+    return pump
+
+
+@pytest.mark.parametrize("make", [bridging_pump, bolus_pump, periodic_pump])
+@given(later=st.integers(0, 9 * DAY_MS))
+def test_a_restored_activity_goes_on_identically(make: Callable[[], PumpDevice], later: int) -> None:
+    pump = make()
+    restored = PumpDevice.restore(json.loads(json.dumps(pump.snapshot())))
+    for one in (pump, restored):
+        one.core.take_events()
+    assert pump.advance_to(pump.now_ms + later) == restored.advance_to(restored.now_ms + later)
+    assert aligned(pump) == aligned(restored)
+    assert pump.delivery() == restored.delivery()
+    assert replace(pump.status(), boot_epoch=0) == replace(restored.status(), boot_epoch=0)
 
 
 @given(later=st.integers(0, 60 * DAY_MS))
@@ -92,7 +150,7 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("version", value=2), "snapshot version: 2"),
+        (put("version", value=1), "snapshot version: 1"),
         (put("format", value="other"), "snapshot format"),
         (drop("serial"), "missing serial"),
         (put("extra", value=1), "unknown extra"),
@@ -105,12 +163,21 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
         (put("core", "program", value="00"), "core.program: no program whose check value holds"),
         (put("core", "limits", value="00"), "core.limits: no limits whose check value holds"),
         (put("core", "program_digest", value="00"), "core.program_digest"),
+        (put("core", "planned", value=1), "core.planned: 1 is neither true nor false"),
+        (put("activity", value={}), "snapshot activity: missing"),
+        (put("activity", value=RUNNING | {"kind": "dance"}), "activity.kind: 'dance' is none of none, bolus"),
+        (put("activity", value=RUNNING | {"left": -1}), "activity.left: -1 is below 0"),
+        (put("patient", "given", value=[[1]]), "patient.given: [1] is no pair"),
+        (put("governor", "history", value=[[1]]), "governor.history"),
+        (put("upsets", "stored_error", value=0), "upsets.stored_error: 0 is neither"),
+        (put("upsets", "telemetry_until_ms", value=5), "given without telemetry_since_ms"),
+        (drop("upsets"), "missing upsets"),
         (put("core", "staged", value=[]), "core.staged: 0 parts"),
         (put("core", "staged", value="x"), "core.staged: str is no list"),
         (put("core", value=[]), "snapshot core: list is no table"),
-        (put("reservoir", "path", "slugs", value=[[1]]), "no pair of volume and concentration"),
-        (put("reservoir", "path", "slugs", value=[[1, 1]]), "the path holds"),
-        (put("alarms", "alarms", value=[]), "0 alarms, the pump has 8"),
+        (put("reservoir", "path", "tubing", value=[[1]]), "path.tubing: [1] is no pair of whole numbers"),
+        (put("reservoir", "path", "distal", value=[[1, 1]]), "path.distal: slugs hold 1 volume units"),
+        (put("alarms", "alarms", value=[]), "0 alarms, the pump has 13"),
         (put("alarms", "alarms", 0, "kind", value="safe_state"), "safe_state stands where low_reservoir belongs"),
         (put("log", "records", value=["00"]), "log.records: a record whose check value does not hold"),
         (put("ledger", "records", value=[]), "ledger: records and acknowledged must be tables"),
@@ -118,7 +185,7 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
         (put("ledger", "records", value={}), "core.program_digest"),
         (put("ledger", "acknowledged", value={"x": 1}), "'x' is no slot number"),
         (put("medium", value=[]), "medium: list is no table"),
-        (put("medium", "limits_a", value=5), "medium page limits_a"),
+        (put("medium", "pages", "limits_a", value=5), "medium.pages.limits_a"),
         (put("profile", "alarms", 0, "latching", value="no"), "profile.alarms.latching"),
         (put("profile", "min_rate_nl_per_day", value=10**8), "min_rate_nl_per_day: 100000000 is more than"),
     ],

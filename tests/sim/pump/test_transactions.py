@@ -10,17 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.errors import Refused, UsageError
-from telemetry.model import (
-    AlarmKind,
-    LogCode,
-    OperationKind,
-    PumpMode,
-    RefusalReason,
-    StopReason,
-    Therapy,
-    Verdict,
-    Warn,
-)
+from telemetry.model import AlarmKind, LogCode, OperationKind, PumpMode, RefusalReason, StopReason, Verdict, Warn
 from telemetry.sim.pump import records
 from telemetry.sim.pump.ledger import (
     BENCH_SLOT,
@@ -30,12 +20,13 @@ from telemetry.sim.pump.ledger import (
     Standing,
     operation_counter,
 )
+from telemetry.therapy import Therapy
 from telemetry.units import Concentration, DailyDose, FlowRate, HourlyDose, Volume
 from tests.sim.pump.rig import DAY_MS, EVERY_WARNING, HOUR_MS, ML, PROFILE, commit, device, digest, op, program, restart
 
 if TYPE_CHECKING:
-    from telemetry.model import Program
     from telemetry.sim.pump.device import PumpDevice
+    from telemetry.therapy import Program
 
 
 def refusal(pump: PumpDevice, wanted: Program) -> Refused:
@@ -115,11 +106,21 @@ def test_hard_daily_dose(rate: int, reason: RefusalReason) -> None:
     assert refusal(pump, program(pump, rate)).reason == reason
 
 
-@pytest.mark.parametrize("mode", [m for m in PumpMode if m not in {PumpMode.SIMPLE_CONTINUOUS, PumpMode.MINIMUM_RATE}])
+PROGRAMMED = {PumpMode.SIMPLE_CONTINUOUS, PumpMode.MINIMUM_RATE, PumpMode.PERIODIC_BOLUS}
+OF_STEPS = {PumpMode.FLEX, PumpMode.WEEKDAY, PumpMode.TITRATION}
+
+
+@pytest.mark.parametrize("mode", [mode for mode in PumpMode if mode not in PROGRAMMED | OF_STEPS])
 def test_a_state_is_no_program(mode: PumpMode) -> None:
     pump = device()
     wanted = replace(program(pump), mode=mode)
     assert refusal(pump, wanted).reason == RefusalReason.MODE_UNSUPPORTED
+
+
+@pytest.mark.parametrize("mode", [*sorted(OF_STEPS), PumpMode.PERIODIC_BOLUS])
+def test_a_mode_without_its_parts_is_malformed(mode: PumpMode) -> None:
+    pump = device()
+    assert refusal(pump, replace(program(pump), mode=mode)).reason == RefusalReason.SCHEDULE_MALFORMED
 
 
 def test_minimum_rate_is_one_rate_and_does_not_lock_the_next_change() -> None:
