@@ -50,6 +50,11 @@ def host_utc_s() -> int:
     return time.time_ns() // (_NS_PER_MS * MS_PER_SECOND)
 
 
+def host_utc_ms() -> int:
+    """The host's calendar, in whole milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // _NS_PER_MS
+
+
 class Clock(Protocol):
     """Two readings and two ways to wait. All times are milliseconds."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telemetry.clock import host_utc_ms
 from telemetry.errors import UsageError
 from telemetry.model import Role
 from telemetry.programmer import records
+from telemetry.programmer.following import Follower
 from telemetry.programmer.contact import Contact
 from telemetry.programmer.dosing import Dosing
 from telemetry.programmer.workflows import Workflows
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from telemetry.clock import Clock
+    from telemetry.interrogation import Sighting
     from telemetry.model import Alarm, AlarmKind
     from telemetry.programmer.connection import PumpConnection
     from telemetry.programmer.journal import JournalStore
@@ -106,6 +109,21 @@ class Programmer(Workflows):
                     yield alarm
             seen = keys
             await self._clock.sleep_until(self._clock.link_ms() + poll_ms)
+
+    async def follow(
+        self, poll_ms: int = _DEFAULT_POLL_MS, *, since: int = 0, utc_ms: Callable[[], int] = host_utc_ms
+    ) -> AsyncIterator[Sighting]:
+        """Everything the pump says, read every ``poll_ms`` of link time; never ends by itself.
+
+        Each look is a session of its own, so that it never holds the pump; what changes seldom is read again only when
+        the pump says that it changed. A look that fails is told as ``NotRead`` and tried again at the next. Log records
+        come once each, from sequence number ``since`` on.
+        """
+        follower = Follower(self, since=since, utc_ms=utc_ms)
+        while True:
+            due_ms = self._clock.link_ms() + poll_ms
+            yield await follower.look()
+            await self._clock.sleep_until(due_ms)
 
 
 __all__ = ["Programmer", "Role"]
