@@ -20,7 +20,15 @@ HOUSE = {
     "alarm_table/__init__": "import telemetry.model\n",
     "cli/__init__": "import telemetry.programmer, telemetry.sim.endpoint\nmain = None\n",
     "clock": "import asyncio, time\nimport telemetry.units\n",
+    "conform/__init__": "import telemetry.flow, telemetry.publish, telemetry.programmer, telemetry.sim.endpoint\n",
+    "conform/paper/__init__": "",
+    "conform/paper/pages": "import jinja2, matplotlib, reportlab\n",
     "errors": "",
+    "flow/__init__": "import telemetry.scenario, telemetry.report, telemetry.sim.endpoint\n",
+    "flow/picture": "import numpy, matplotlib\n",
+    "hospital/__init__": "import telemetry.interrogation\n",
+    "hospital/provider": "import sdc11073, fhir, lxml\n",
+    "interrogation": "import telemetry.model, telemetry.therapy\n",
     "link": "import telemetry.clock, telemetry.protocol.codec, telemetry.transport.memory\n",
     "model": "import telemetry.units\n",
     "programmer/__init__": "import telemetry.link\n",
@@ -28,6 +36,7 @@ HOUSE = {
     "protocol/codec": "import telemetry.model, telemetry.protocol.layouts\n",
     "protocol/layouts": "import construct\n",
     "protocol/primitives": "from cryptography.hazmat.primitives import hashes\n",
+    "publish/__init__": "import telemetry.interrogation, telemetry.transport.broker\n",
     "report/__init__": "import telemetry.sim.endpoint\n",
     "scenario/__init__": "import telemetry.report, telemetry.programmer, telemetry.sim.endpoint\n",
     "sim/__init__": "",
@@ -41,7 +50,9 @@ HOUSE = {
     "therapy": "import telemetry.model, telemetry.units\n",
     "transport/__init__": "",
     "transport/ble": "import bleak, bumble.hci\n",
+    "transport/broker": "import aiomqtt, amqtt\n",
     "transport/memory": "import asyncio\nimport telemetry.clock, telemetry.errors\n",
+    "traffic/__init__": "import telemetry.link\n",
     "transport/serialport": "import serial\n",
     "units": "import dataclasses\nimport telemetry.errors\n",
 }
@@ -75,6 +86,8 @@ PURE = "The protocol and the pump do no I/O, read no clock and draw no randomnes
 WIRE_BLIND = "The pump never sees the wire, and nothing else of the simulator"
 BLIND_TRANSPORTS = "Transports know no frames and no pump: errors, clock and units only"
 FOUNDATIONS = "units and errors need nothing but the standard library"
+VIEWS = "What shows a pump to others gets readings and holds no driver: it cannot command"
+PEOPLES_FILES = "ruamel.yaml and jsonschema live where files of people are read and published schemas are held"
 NUMBERS = "numpy, scipy and matplotlib live where floats are allowed: sounds, reports, the patient and mixing read-outs"
 VOCABULARY = "The shared vocabulary and the clock know nothing of the layers that use them"
 
@@ -114,7 +127,7 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
             {"cryptography has one home: the primitives of the secure channel"},
         ),
         ("cli/__init__", "import serial.tools", {"pyserial has one home: the serial ports, here and over the network"}),
-        ("sim/endpoint", "import bleak", {"bleak, bumble and aiomqtt live in the transports"}),
+        ("sim/endpoint", "import bleak", {"bleak, bumble, aiomqtt and amqtt live in the transports"}),
         ("cli/__init__", "import telemetry.testing", {HOUSE_RULE}),
         ("programmer/__init__", "import pytest", {"pytest has one home: the plug-in for the tests of others"}),
         ("report/__init__", "import telemetry.scenario", {HOUSE_RULE}),
@@ -125,8 +138,18 @@ def test_the_house_as_it_should_be_is_kept(tmp_path: Path) -> None:
         ("programmer/__init__", "import numpy", {NUMBERS}),
         ("sounds/__init__", "import scipy.signal", {NUMBERS}),
         ("sounds/numbers", "import matplotlib", {NUMBERS}),
-        ("cli/__init__", "import reportlab", {"jinja2 and reportlab have one home: the reports"}),
-        ("sim/endpoint", "import jsonschema", {"ruamel.yaml and jsonschema have one home: the scenario files"}),
+        ("cli/__init__", "import reportlab", {"jinja2 and reportlab have one home: what is printed"}),
+        ("sim/endpoint", "import jsonschema", {PEOPLES_FILES}),
+        ("publish/__init__", "import telemetry.programmer", {HOUSE_RULE, VIEWS}),
+        ("publish/__init__", "import telemetry.protocol.codec", {VIEWS}),
+        ("hospital/__init__", "import telemetry.sim.endpoint", {HOUSE_RULE, VIEWS}),
+        ("hospital/__init__", "import telemetry.publish", {HOUSE_RULE}),
+        ("publish/__init__", "import aiomqtt", {"bleak, bumble, aiomqtt and amqtt live in the transports"}),
+        ("publish/__init__", "import sdc11073", {"sdc11073 and fhir.resources have one home: the hospital views"}),
+        ("traffic/__init__", "import telemetry.sim.endpoint", {HOUSE_RULE}),
+        ("flow/__init__", "import telemetry.conform", {HOUSE_RULE}),
+        ("interrogation", "import telemetry.protocol.codec", {HOUSE_RULE, VOCABULARY}),
+        ("conform/__init__", "import reportlab", {"jinja2 and reportlab have one home: what is printed"}),
         ("attic", "", {HOUSE_RULE}),
     ],
 )

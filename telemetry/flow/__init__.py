@@ -1,0 +1,1 @@
+"""The flow-accuracy bench: a balance under the catheter's tip, start-up and trumpet curves."""
