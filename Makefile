@@ -18,6 +18,9 @@ LISTEN ?= --listen pty: --listen tcp://127.0.0.1:$(PORT)
 # The suite's tests share nothing, so that `make test` runs them side by side. `make test WORKERS=0` runs them in turn.
 WORKERS ?= 2
 PARALLEL = --numprocesses $(WORKERS)
+# What is arithmetic alone can tell nothing new on the installed wheel, and coverage's tracer makes it several times slower:
+# `make test` runs it beside the sources without, and everything else once, on the wheel and with. `make coverage` traces all.
+PURE := tests/protocol tests/sim/pump tests/stateful tests/campaigns tests/reference tests/sounds
 # Inputs per target of `make fuzz`.
 FUZZ_RUNS ?= 1000000
 # The locks are made from the public index, whatever pip is set up with on the machine that makes them, and name wheels
@@ -54,13 +57,13 @@ run: $(VENV)/.run-ready ## serve a virtual pump on a pseudo-terminal and a TCP p
 	@exec $(BIN)/telemetry sim $(LISTEN)
 
 .PHONY: test
-test: lint ## everything CI runs: lint, types, import rules, the suite with coverage, on real BlueZ, on the built wheel
+test: lint ## everything CI runs: lint, types, import rules, real BlueZ, the suite (its shells on the built wheel)
 	@mkdir -p build
-	$(BIN)/python -m tools.bluez.debian
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term --junitxml=build/junit.xml
-	$(BIN)/python tools/trace.py --brief --junit build/junit.xml --output build/trace.md
+	$(BIN)/python -m tools.debian
+	$(BIN)/pytest $(PARALLEL) --junitxml=build/junit-pure.xml $(PURE)
 	@$(MAKE) --no-print-directory test-bluez
-	tools/test_wheel.sh "$(BIN)/python" $(PARALLEL)
+	tools/test_wheel.sh "$(BIN)/python" "$(PURE)" $(PARALLEL) --cov --cov-report=term --junitxml="$(CURDIR)/build/junit-wheel.xml"
+	$(BIN)/python tools/trace.py --brief --junit build/junit-pure.xml --junit build/junit-wheel.xml --output build/trace.md
 
 .PHONY: test-bluez
 test-bluez: $(VENV)/.dev-ready ## our central on Debian's kernel and BlueZ in an emulated machine, about a minute; log in build/bluez
@@ -76,7 +79,7 @@ lint: $(VENV)/.dev-ready ## ruff, mypy and the import contracts
 .PHONY: coverage
 coverage: $(VENV)/.dev-ready ## the suite with a line-by-line coverage report in build/htmlcov
 	@mkdir -p build
-	$(BIN)/pytest --cov --cov-report=term --cov-report=html:build/htmlcov --junitxml=build/junit.xml
+	$(BIN)/pytest --cov --cov-report=term --cov-report=html:build/htmlcov
 
 .PHONY: bench
 bench: $(VENV)/.dev-ready ## measure, beside the peers
@@ -100,7 +103,7 @@ fuzz: $(VENV)/.dev-ready ## feed FUZZ_RUNS inputs to every decoder
 
 .PHONY: trace
 trace: $(VENV)/.dev-ready ## a row per invariant: what it says, how it is checked, which tests, how they went
-	@$(BIN)/python tools/trace.py $(if $(wildcard build/junit.xml),--junit build/junit.xml)
+	@$(BIN)/python tools/trace.py $(addprefix --junit ,$(wildcard build/junit-*.xml))
 
 .PHONY: docs
 docs: $(VENV)/.dev-ready ## rebuild the generated parts of docs/

@@ -1,7 +1,7 @@
 """Print what the behaviour suite asks of each kind of link: how many tests, and which quirk excuses it from which.
 
 ``python -m tools.conformance_table`` counts what would run; with ``--junit FILE`` (``make test`` writes
-``build/junit.xml``) it adds what came of it, and the exit status is 1 unless every test of every kind passed.
+``build/junit-wheel.xml``) it adds what came of it, and the exit status is 1 unless every test of every kind passed.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--junit", type=Path, metavar="FILE", help="pytest's report of a run; adds what came of it")
     junit: Path | None = parser.parse_args(arguments).junit
     if junit is not None and not junit.is_file():
-        parser.error(f"--junit: {junit} is no file; make test writes build/junit.xml")
+        parser.error(f"--junit: {junit} is no file; make test writes build/junit-wheel.xml")
     table = rows()
     results = None if junit is None else outcomes(junit)
     print(render(table, results))

@@ -1,6 +1,6 @@
 """Print the traceability report: a row per invariant, with the tests that prove it and how they went.
 
-usage: tools/trace.py [--junit RESULT.xml] [--output REPORT.md] [--brief]
+usage: tools/trace.py [--junit RESULT.xml]... [--output REPORT.md] [--brief]
 
 Exit status 1 when an invariant that counts as built has no test, or, with a result of the last run, a test that failed
 or did not run.
@@ -132,10 +132,11 @@ def find_proofs(root: Path = ROOT) -> dict[int, list[Proof]]:
     return {number: sorted(found) for number, found in sorted(proofs.items())}
 
 
-def read_results(path: Path) -> dict[str, list[str]]:
-    """Read a junit file into test name (parameters cut off) -> passed, failed or skipped, once per run of it."""
+def read_results(*paths: Path) -> dict[str, list[str]]:
+    """Read junit files into test name (parameters cut off) -> passed, failed or skipped, once per run of it."""
     results: dict[str, list[str]] = {}
-    for case in ET.parse(path).iter("testcase"):  # noqa: S314 - written by our own test run a moment ago
+    trees = [ET.parse(path) for path in paths]  # noqa: S314 - written by our own test run a moment ago
+    for case in (case for tree in trees for case in tree.iter("testcase")):
         name = f"{case.get('classname', '')}.{case.get('name', '').partition('[')[0]}"
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
@@ -215,14 +216,16 @@ def summary(rows: Sequence[Row], unknown: Sequence[int]) -> str:
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Print the report; the exit status says whether every built invariant is proven."""
     parser = argparse.ArgumentParser(description="Print the traceability report of the invariants.")
-    parser.add_argument("--junit", type=Path, help="the result file of the last run (pytest --junitxml)")
+    parser.add_argument(
+        "--junit", type=Path, action="append", help="a result file of the last run (pytest --junitxml); may be repeated"
+    )
     parser.add_argument("--output", type=Path, help="write the report here too")
     parser.add_argument("--brief", action="store_true", help="print only what is not proven, and the summary")
     options = parser.parse_args(arguments)
     try:
         invariants = load_invariants(root / "tests" / "invariants.toml")
         proofs = find_proofs(root)
-        results = None if options.junit is None else read_results(options.junit)
+        results = None if options.junit is None else read_results(*options.junit)
     except (TraceError, OSError, ET.ParseError) as wrong:
         print(f"trace: {wrong}", file=sys.stderr)
         return 2

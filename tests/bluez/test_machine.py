@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.bluez import debian, image, machine, run
-from tools.bluez.debian import Failed, NotHere
+from tools import debian
+from tools.bluez import image, machine, run
 from tools.bluez.image import Image
 from tools.bluez.steps import DONE, STEPS, WHAT
+from tools.debian import Failed, NotHere
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.skips import skip_or_fail
 from tools.bluez import run
-from tools.bluez.debian import Failed, NotHere
 from tools.bluez.steps import STEPS, WHAT
+from tools.debian import Failed, NotHere
 
 # Boot included, and on a first run the kernel's download; the machine's own limit is shorter.
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(run.LIMIT_S + 600)]

@@ -78,4 +78,4 @@ def test_what_did_not_run_shows(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_report_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         conformance_table.main(["--junit", str(tmp_path / "none.xml")])
-    assert "none.xml is no file; make test writes build/junit.xml" in capsys.readouterr().err
+    assert "none.xml is no file; make test writes build/junit-wheel.xml" in capsys.readouterr().err

@@ -168,7 +168,20 @@ def test_ci_runs_a_third_partys_project_against_the_wheel() -> None:
 
 def test_ci_runs_on_real_bluez_with_the_packages_it_needs() -> None:
     recipe = MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
-    assert recipe.index("-m tools.bluez.debian") < recipe.index("/pytest") < recipe.index("test-bluez")
+    assert recipe.index("-m tools.debian") < recipe.index("/pytest") < recipe.index("test-bluez")
+
+
+def test_every_test_runs_in_one_of_the_two_runs() -> None:
+    """What the wheel's run leaves out is what runs beside the sources, and both results are traced."""
+    recipe = MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
+    pure = re.search(r"^PURE := (.+)$", MAKEFILE, re.MULTILINE)
+    assert pure is not None
+    assert all((ROOT / folder).is_dir() for folder in pure[1].split())
+    assert re.search(r"/pytest \$\(PARALLEL\) --junitxml=build/junit-pure.xml \$\(PURE\)$", recipe, re.MULTILINE)
+    assert re.search(
+        r"test_wheel.sh .* \"\$\(PURE\)\" .*--cov .*--junitxml=\"\$\(CURDIR\)/build/junit-wheel.xml", recipe
+    )
+    assert "--junit build/junit-pure.xml --junit build/junit-wheel.xml" in recipe
 
 
 @pytest.mark.parametrize("script", [".ci/run", "tools/venv.sh", "tools/test_wheel.sh"])

@@ -60,6 +60,19 @@ def run(root: Path, result: str | None = None) -> int:
     return trace.main(["--junit", str(path), "--output", str(root / "trace.md")], root)
 
 
+def test_results_of_several_runs_are_one(root: Path) -> None:
+    """One run without the test, another with it: proven. A failure in either is a failure."""
+    for number, text in enumerate(
+        (junit(), junit(case("test_inv_01_it")), junit(case("test_inv_01_it", "<failure/>")))
+    ):
+        (root / f"{number}.xml").write_text(text, encoding="utf-8")
+
+    def both(*numbers: int) -> int:
+        return trace.main([word for one in numbers for word in ("--junit", str(root / f"{one}.xml"))], root)
+
+    assert [both(0), both(0, 1), both(1, 0), both(1, 2)] == [1, 0, 0, 1]
+
+
 def test_a_built_invariant_with_a_test_is_traced(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(root) == 0
     report = capsys.readouterr().out

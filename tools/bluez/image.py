@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.bluez.debian import Failed, NotHere, as_root, command, run
+from tools.debian import Failed, NotHere, as_root, command, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

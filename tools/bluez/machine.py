@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.bluez.debian import Failed, command
 from tools.bluez.image import archive
+from tools.debian import Failed, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import harness
-from tools.bluez.debian import Failed, NotHere, ensure_packages
 from tools.bluez.image import ensure_image
 from tools.bluez.machine import REPORT_PORT, Run, boot, tail
 from tools.bluez.steps import DONE, STEPS, WHAT
+from tools.debian import BLUEZ, Failed, NotHere, ensure_packages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def play(folder: Path = FOLDER, *, limit_s: float = LIMIT_S, verbose: bool = Fal
     """
     for name in ("console.log", "report.jsonl", "result.json"):
         (folder / name).unlink(missing_ok=True)  # what is found there afterwards is of this run
-    versions = ensure_packages()
+    versions = ensure_packages(BLUEZ)
     image = ensure_image()
     job = _JOB.format(port=REPORT_PORT, root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable))
     run = boot(image, job, folder, limit_s=limit_s, on_report=_show if verbose else lambda _: None)

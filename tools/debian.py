@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-PACKAGES = ("qemu-system-x86", "busybox-static", "cpio", "kmod", "bluez", "dbus")
+BLUEZ = ("qemu-system-x86", "busybox-static", "cpio", "kmod", "bluez", "dbus")
+BROKER = ("mosquitto", "mosquitto-clients")
+WIRESHARK = ("tshark",)
+PACKAGES = (*BLUEZ, *BROKER, *WIRESHARK)
 _INSTALL_LIMIT_S = 600
 _ASK_LIMIT_S = 60
 # Where an ordinary user's PATH does not look: depmod and modprobe.
@@ -104,7 +107,7 @@ def main() -> int:
     try:
         ensure_packages()
     except NotHere as error:
-        print(f"Tests with BlueZ will be skipped: {error}", file=sys.stderr)
+        print(f"Tests with BlueZ, mosquitto or tshark will be skipped: {error}", file=sys.stderr)
         return int(os.environ.get("CI") == "true")
     return 0
 
