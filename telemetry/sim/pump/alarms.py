@@ -234,7 +234,12 @@ class Alarms:
 
     def active(self) -> tuple[AlarmKind, ...]:
         """Kinds whose condition is present or whose signal is latched, in the order of ``AlarmKind``."""
-        return tuple(kind for kind, state in self._states.items() if state.active)
+        return tuple([kind for kind, state in self._states.items() if state.condition or state.latched])
+
+    def active_since_ms(self, kind: AlarmKind) -> int | None:
+        """Since when one kind is present or latched, in whole seconds as telemetry says it; None when it is not."""
+        state = self._states[kind]
+        return state.since_ms - state.since_ms % MS_PER_SECOND if state.active else None
 
     def report(self) -> tuple[Alarm, ...]:
         """Every active alarm; instants in whole seconds, rounded down, as telemetry says them."""

@@ -48,7 +48,7 @@ def next_event_ms(core: PumpCore) -> int | None:
     if core.halted_ms is None and not core.ended and not core.bridge_to_give:
         instants += [core.plan_due_ms, core.bolus_due_ms]
     if not core.exhausted:
-        instants.append(_battery_ms(core, core.drain_pc_per_day))
+        instants.append(_battery_ms(core, core.drain_at(rate)))
     known = [at_ms for at_ms in instants if at_ms is not None]
     return max(now_ms, min(known)) if known else None
 

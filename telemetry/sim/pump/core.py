@@ -199,6 +199,12 @@ class PumpCore:
             return self.base_ng_per_day
         return running.dose_ng_per_day + (0 if running.instead_of_basal else self.base_ng_per_day)
 
+    def drain_at(self, rate_nl_per_day: int) -> int:
+        """What the battery gives while so much is commanded: idle (or shelf), strokes, tones; pC a day."""
+        if self.shelf:
+            return self.profile.shelf_drain_pc_per_day + self.alarms.drain_pc_per_day
+        return running_drain_pc_per_day(self.profile, rate_nl_per_day) + self.alarms.drain_pc_per_day
+
     @property
     def bridge_to_give(self) -> int:
         """What is left of the program's bridge, running or interrupted, in nl / 86 400 000."""
@@ -214,17 +220,13 @@ class PumpCore:
 
     @property
     def drain_pc_per_day(self) -> int:
-        """What the battery gives now: idle (or shelf), strokes, tones."""
-        if self.shelf:
-            return self.profile.shelf_drain_pc_per_day + self.alarms.drain_pc_per_day
-        return running_drain_pc_per_day(self.profile, self.rate_nl_per_day) + self.alarms.drain_pc_per_day
+        """What the battery gives now."""
+        return self.drain_at(self.rate_nl_per_day)
 
     @property
     def mean_drain_pc_per_day(self) -> int:
         """What the battery gives in the long run; equal to the present drain of a constant therapy."""
-        if self.shelf:
-            return self.drain_pc_per_day
-        return running_drain_pc_per_day(self.profile, self.mean_nl_per_day) + self.alarms.drain_pc_per_day
+        return self.drain_at(self.mean_nl_per_day)
 
     @property
     def low_reservoir_alarm_nl(self) -> int:
@@ -301,7 +303,7 @@ class PumpCore:
         if not span_ms:
             return
         rate = self.rate_nl_per_day
-        self.battery.drain(self.drain_pc_per_day, span_ms)
+        self.battery.drain(self.drain_at(rate), span_ms)
         if rate:
             running = self.activity
             commanded = 0 if running is None else running.give(span_ms)

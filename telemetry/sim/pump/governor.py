@@ -124,7 +124,16 @@ class Governor:
         Exact while rate and dose stay so; with rates never above these it can only be early. ``now_ms`` when a window
         is over its limit already; a delivery of nothing never trips.
         """
-        limits = self.limits
+        limits, head = self.limits, self._head
+        fastest = max(rate_nl_per_day, *self._rate[head:]) if len(self._rate) > head else rate_nl_per_day
+        strongest = max(dose_ng_per_day, *self._dose[head:]) if len(self._dose) > head else dose_ng_per_day
+        if (
+            fastest * _SHORT_MS <= limits.volume_1h_nl * MS_PER_DAY
+            and fastest * _MIDDLE_MS <= limits.volume_4h_nl * MS_PER_DAY
+            and fastest * _LONG_MS <= limits.volume_24h_nl * MS_PER_DAY
+            and strongest * _LONG_MS <= limits.dose_24h_ng * MS_PER_DAY
+        ):
+            return None  # not even a whole window of the fastest would be too much
         trips = [
             self._trip(now_ms, span_ms, limit * MS_PER_DAY, rate_nl_per_day, self._rate, self._volume, self._volume_at)
             for span_ms, limit in (

@@ -82,9 +82,9 @@ def _activity_ends_ms(core: PumpCore) -> int | None:
 
 def _low_reservoir_at_ms(core: PumpCore) -> int | None:
     """Since when the low-reservoir alarm is there, else when it will come; None: never as things are."""
-    for alarm in core.alarms.report():
-        if alarm.kind is AlarmKind.LOW_RESERVOIR:
-            return alarm.since_ms
+    since_ms = core.alarms.active_since_ms(AlarmKind.LOW_RESERVOIR)
+    if since_ms is not None:
+        return since_ms
     if not core.delivering:
         return None
     there = core.reservoir.sensed_nl * COMMANDED_PER_NL if core.profile.level_sensor else core.reservoir.calculated
