@@ -5,13 +5,12 @@ Transports see bytes only; this looks into sealed frames with the session's own 
 
 from __future__ import annotations
 
-from dataclasses import fields
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from telemetry.errors import BadPayload
 from telemetry.link import frame_in
 from telemetry.protocol.codec import decode
+from telemetry.protocol.plain import describe
 from telemetry.protocol.wire import FrameType
 from telemetry.transport.capture import Annotation
 
@@ -73,21 +72,3 @@ class Inspector:
             except BadPayload:
                 return None
         return self._peek(frame)
-
-
-def describe(message: object) -> dict[str, object]:
-    """A message as plain values for JSON: names for codes, hexadecimal for bytes."""
-    return {"name": type(message).__name__} | {
-        field.name: _plain(getattr(message, field.name))
-        for field in fields(message)  # type: ignore[arg-type]
-    }
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_plain(item) if not hasattr(item, "__dataclass_fields__") else describe(item) for item in value]
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from telemetry.programmer.inspection import describe
+from telemetry.protocol.plain import describe
 from telemetry.testing.marker import mark_text
 from telemetry.units import MS_PER_DAY, MS_PER_HOUR, MS_PER_MINUTE, MS_PER_SECOND
 
