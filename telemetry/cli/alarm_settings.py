@@ -10,6 +10,7 @@ from telemetry.cli import reading_values
 from telemetry.cli.changing import ALARM_SETTINGS, Terms, Visit, change
 from telemetry.cli.connecting import need_url, url_argument
 from telemetry.cli.options import accept_option, change_options
+from telemetry.units import Volume
 
 if TYPE_CHECKING:
     from telemetry.model import Change
@@ -47,7 +48,7 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
     Critical alarms cannot be switched off. An alarm that is off still shows when the pump is read.
     """
     need_url(url)
-    volume = reading_values.volume("--low-reservoir-at", low_reservoir_at)
+    volume = reading_values.optional("--low-reservoir-at", Volume, low_reservoir_at)
     if volume is None and low_reservoir is None and elective_replacement is None:
         raise click.UsageError("name at least one setting; 'telemetry read URL alarm-settings' shows them")
 

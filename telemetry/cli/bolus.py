@@ -14,6 +14,7 @@ from telemetry.cli.output import console, emit, facts, note
 from telemetry.cli.refusals import explain
 from telemetry.errors import Refused
 from telemetry.model import Role
+from telemetry.units import Duration
 
 if TYPE_CHECKING:
     from telemetry.model import Change, DeliveryReport, Identity
@@ -60,7 +61,7 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
         return
     if not amount or not over:
         raise click.UsageError('AMOUNT and --over are needed, as in: "50 ug" --over 10min')
-    wanted, span = reading_values.amount(amount), reading_values.duration("--over", over)
+    wanted, span = reading_values.amount(amount), reading_values.quantity("--over", Duration, over)
 
     async def act(visit: Visit) -> Change:
         return await visit.programmer.bolus(wanted, span, accept=visit.terms.accept, confirm=visit.confirm)

@@ -70,7 +70,11 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
     therapy = therapy_given(rate, file)
     if volume is None or concentration is None or therapy is None:
         raise click.UsageError("--volume, --concentration and --rate (or --file) are needed")
-    filled, strength, out = Volume.parse(volume), Concentration.parse(concentration), Volume.parse(withdrawn)
+    filled, out = (
+        reading_values.quantity("--volume", Volume, volume),
+        reading_values.quantity("--withdrawn", Volume, withdrawn),
+    )
+    strength = reading_values.quantity("--concentration", Concentration, concentration)
     last_day, constant = reading_values.day(expires), reading_values.factor_ppm(calibration)
 
     async def act(visit: Visit) -> Sequence[Change]:

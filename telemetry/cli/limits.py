@@ -93,7 +93,7 @@ def command(
     The device's own limits cannot be passed. A therapy in force that would break the new ones is refused too.
     """
     need_url(url)
-    wanted = {name: _READERS[name](text) for name, text in given.items() if text is not None}
+    wanted = {name: _read(name, text) for name, text in given.items() if text is not None}
     if not wanted:
         raise click.UsageError("name at least one limit; 'telemetry read URL limits' shows those there are")
 
@@ -124,6 +124,13 @@ def _need_order(limits: PumpLimits, wanted: dict[str, int]) -> None:
                 f"{_option(given)}: {_SHOWN[given](getattr(limits, given))} is {relation} {_option(other)}, which is "
                 f"{_SHOWN[other](getattr(limits, other))}; set both"
             )
+
+
+def _read(name: str, text: str) -> int:
+    try:
+        return _READERS[name](text)
+    except UsageError as error:
+        raise UsageError(f"{_option(name)}: {error}") from None
 
 
 def _option(name: str) -> str:

@@ -8,7 +8,7 @@ from telemetry.cli import schedules, words
 from telemetry.cli.output import console, emit, facts, table
 from telemetry.model import Activity, OperationKind, PumpMode
 from telemetry.programmer.therapy import bridge_ms
-from telemetry.therapy import AlarmSettings, BolusOrder, ClockSetting, PrimeOrder, RefillOrder
+from telemetry.therapy import AlarmSettings, BolusOrder, ClockSetting, PrimeOrder, Program, RefillOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,9 @@ def _lines(done: Change, who: Identity) -> list[str]:
                 lines += [f"bridge first, until {ends}: {schedules.bridge(bridge)}"]
             return lines
     if done.operation in _THERAPIES:
-        return [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]"]
+        order = getattr(done, "order", None)
+        parts = schedules.part_rows(order) if isinstance(order, Program) else []
+        return [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]", *(f"{name}: {text}" for name, text in parts)]
     return ["therapy limits set: [bold]telemetry read … limits[/] shows them"]
 
 

@@ -10,7 +10,7 @@ from telemetry.cli import reading_values
 from telemetry.cli.changing import DELIVERY, PROGRAM, Terms, Visit, change
 from telemetry.cli.connecting import need_url, url_argument
 from telemetry.cli.options import accept_option, change_options
-from telemetry.units import FlowRate
+from telemetry.units import FlowRate, Volume
 
 if TYPE_CHECKING:
     from telemetry.model import Change
@@ -53,8 +53,8 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
     Ask where the drug is first: what holds drug already must not be primed again, for that much goes to the patient.
     """
     need_url(url)
-    wanted = reading_values.volume("VOLUME", volume)
-    flow = None if rate is None else FlowRate.parse(rate)
+    wanted = reading_values.optional("VOLUME", Volume, volume)
+    flow = reading_values.optional("--rate", FlowRate, rate)
 
     async def act(visit: Visit) -> Change:
         return await visit.programmer.prime(

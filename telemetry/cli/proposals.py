@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from telemetry.cli import schedules, words
 from telemetry.cli.output import table
 from telemetry.cli.views import LIMIT_FIELDS, alarm_setting_rows, heading
-from telemetry.model import OperationKind, PumpLimits
+from telemetry.model import OperationKind, PumpLimits, PumpMode
 from telemetry.programmer.therapy import daily_total_ng, span_ms
 from telemetry.therapy import AlarmSettings, BolusOrder, ClockSetting, PrimeOrder, Program, RefillOrder
 from telemetry.units import MS_PER_DAY, MS_PER_SECOND, NL_PER_ML, Dose, Volume
@@ -82,7 +82,9 @@ def _refill_rows(made: Table, shown: Shown, proposal: Proposal) -> None:
     made.add_row("reservoir", words.volume(expected), f"[bold]{words.volume(order.volume_nl)}[/]")
     made.add_row(
         "drug",
-        f"{status.drug.value} {words.concentration(status.concentration_ng_per_ml)}",
+        "none yet"
+        if status.mode is PumpMode.SHELF
+        else f"{status.drug.value} {words.concentration(status.concentration_ng_per_ml)}",
         f"[bold]{program.drug.value} {words.concentration(program.concentration_ng_per_ml)}[/]",
     )
     made.add_row("mode", words.MODES[proposal.before.mode], words.MODES[program.mode])

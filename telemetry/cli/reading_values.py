@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from telemetry.errors import UsageError
-from telemetry.units import Dose, Duration, Volume
+from telemetry.units import Dose, Volume
 
 if TYPE_CHECKING:
     from telemetry.therapy import Amount
+
+_Quantity = TypeVar("_Quantity")
+_Quantity_co = TypeVar("_Quantity_co", covariant=True)
 
 _SHARE = re.compile(r"(?P<sign>[+\-−]?)(?P<whole>\d+)(?:\.(?P<fraction>\d{1,4}))?\s*%")
 _ZONE = re.compile(r"(?:UTC)?(?P<sign>[+\-−])(?P<hours>\d{1,2})(?::(?P<minutes>[0-5]\d))?|UTC|Z", re.IGNORECASE)
@@ -88,19 +91,22 @@ def zone_minutes(text: str | None) -> int | None:
     return -minutes if match["sign"] in {"-", "−"} else minutes
 
 
-def duration(name: str, text: str) -> Duration:
-    """A span of time; the error names the option."""
+class _Kind(Protocol[_Quantity_co]):
+    """A quantity's type: it reads a number with its unit."""
+
+    def parse(self, text: str, /) -> _Quantity_co:
+        """The quantity; raises ``UsageError``."""
+        ...
+
+
+def quantity(name: str, kind: _Kind[_Quantity], text: str) -> _Quantity:
+    """What was given to the option or argument ``name``; the error begins with that name."""
     try:
-        return Duration.parse(text)
+        return kind.parse(text)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
 
 
-def volume(name: str, text: str | None) -> Volume | None:
-    """A volume; the error names the option. None stays None."""
-    if text is None:
-        return None
-    try:
-        return Volume.parse(text)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}") from None
+def optional(name: str, kind: _Kind[_Quantity], text: str | None) -> _Quantity | None:
+    """As ``quantity``; None stays None."""
+    return None if text is None else quantity(name, kind, text)

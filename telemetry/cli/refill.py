@@ -77,11 +77,14 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
         raise click.UsageError("--volume and --withdrawn are needed: what is in the reservoir now, and what came out")
     from telemetry.cli.therapy_file import therapy_given  # noqa: PLC0415 - --help must not wait for the reader of YAML
 
-    filled, out = Volume.parse(volume), Volume.parse(withdrawn)
-    strength = None if concentration is None else Concentration.parse(concentration)
+    filled, out = (
+        reading_values.quantity("--volume", Volume, volume),
+        reading_values.quantity("--withdrawn", Volume, withdrawn),
+    )
+    strength = reading_values.optional("--concentration", Concentration, concentration)
     therapy = therapy_given(rate, file)
-    last_day, span = reading_values.day(expires), Duration.parse(margin)
-    before = reading_values.volume("--previous-fill", previous_fill)
+    last_day, span = reading_values.day(expires), reading_values.quantity("--margin", Duration, margin)
+    before = reading_values.optional("--previous-fill", Volume, previous_fill)
     if port_check is not None:
         check_port(port_check)
 
@@ -108,7 +111,7 @@ def check_port(text: str) -> None:
     injected_text, comma, back_text = text.partition(",")
     if not comma:
         raise UsageError(f"--port-check: {text!r} is not of the form 5ml,4.9ml (injected, drawn back)")
-    injected, back = Volume.parse(injected_text), Volume.parse(back_text)
+    injected, back = (reading_values.quantity("--port-check", Volume, text) for text in (injected_text, back_text))
     if injected.nl - back.nl > _LARGEST_PORT_LOSS_NL:
         raise UsageError(
             f"--port-check: of {injected} only {back} came back; {Volume(injected.nl - back.nl)} may be in the pocket. "

@@ -68,8 +68,11 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
         raise click.UsageError("--volume is needed: what was filled into the new pump")
     refuse_arm(arm=arm)
     need_person(yes=yes)
-    filled, out = Volume.parse(volume), Volume.parse(withdrawn)
-    strength = None if concentration is None else Concentration.parse(concentration)
+    filled, out = (
+        reading_values.quantity("--volume", Volume, volume),
+        reading_values.quantity("--withdrawn", Volume, withdrawn),
+    )
+    strength = reading_values.optional("--concentration", Concentration, concentration)
     last_day, constant = reading_values.day(expires), reading_values.factor_ppm(calibration)
     prescription = _read(old_url)
 

@@ -10,6 +10,7 @@ import click
 
 from telemetry.cli.connecting import json_option
 from telemetry.cli.output import SIMULATED, console, emit, note
+from telemetry.cli.reading_values import optional, quantity
 from telemetry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ def _recorded(text: str, days: int, every: str | None, refill_every: str | None)
     pump = pump_of(parse_url(text), ManualClock())
     dose = DailyDose(pump.truth.tip_dose_ng_per_day)
     end_ms = pump.now_ms + days * MS_PER_DAY
-    refill_ms = end_ms if refill_every is None else Duration.parse(refill_every).ms
+    refill_ms = end_ms if refill_every is None else quantity("--refill-every", Duration, refill_every).ms
     if refill_ms < 1:
         raise UsageError(f"--refill-every: {refill_every} is no interval; 180 d is the longest in use")
-    grid = None if every is None else Duration.parse(every)
+    grid = optional("--every", Duration, every)
     with Recorder(pump, every=grid, title=f"{text} left alone for {days} days", accustomed_to=dose) as recorder:
         due_ms = pump.now_ms + refill_ms
         while due_ms < end_ms:
@@ -151,9 +152,9 @@ def _asked(run: Run, window: str | None, start: str | None, end: str | None) -> 
     if window is None and start is None and end is None:
         return None
     first_ms, last_ms = run.samples.at_ms[0], run.samples.at_ms[-1]
-    from_ms = first_ms if start is None else first_ms + Duration.parse(start).ms
-    to_ms = last_ms if end is None else first_ms + Duration.parse(end).ms
-    return DoseSpan(to_ms - from_ms if window is None else Duration.parse(window).ms, from_ms, to_ms)
+    from_ms = first_ms if start is None else first_ms + quantity("--from", Duration, start).ms
+    to_ms = last_ms if end is None else first_ms + quantity("--to", Duration, end).ms
+    return DoseSpan(to_ms - from_ms if window is None else quantity("--window", Duration, window).ms, from_ms, to_ms)
 
 
 def _facts(run: Run, asked: DoseSpan | None) -> dict[str, object]:

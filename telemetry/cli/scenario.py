@@ -93,15 +93,16 @@ def run_command(
 
 
 @command.command("list", short_help="The scenarios that come with the package.")
+@click.option("-k", "word", default="", help="Only those with this word in name, title or tags.")
 @json_option
-def list_command(as_json: bool) -> None:  # noqa: FBT001 - a flag
+def list_command(word: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
     """List the scenarios that come with the package."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
     from telemetry.scenario.format import load  # noqa: PLC0415 - as above
     from telemetry.scenario.library import stock_files  # noqa: PLC0415 - as above
 
-    stock = [load(path) for path in stock_files().values()]
+    stock = [load(path) for path in _chosen(list(stock_files().values()), word)]
     if as_json:
         listed = [
             {"name": item.name, "title": item.title, "source": item.source, "tags": list(item.tags), "file": item.file}

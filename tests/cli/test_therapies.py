@@ -181,6 +181,10 @@ def test_a_bolus_shows_dose_volume_span_and_the_24_hours_it_makes(telemetry: Cal
         (("clock", "sim:", "--zone", "Berlin"), 2, "+01:00"),
         (("alarm-settings", "sim:"), 2, "at least one setting"),
         (("alarm-settings", "sim:", "--low-reservoir-at", "3"), 2, "no unit"),
+        (("refill", "sim:", "--volume", "40", "--withdrawn", "5 ml"), 2, "--volume: volume '40' has no unit"),
+        (("refill", "sim:", "--volume", "40 ml", "--withdrawn", "5"), 2, "--withdrawn: volume '5' has no unit"),
+        (("prime", "sim:", "0.1 ml", "--rate", "24"), 2, "--rate: "),
+        (("limits", "sim:", "--bolus-dose-hard-max", "300"), 2, "--bolus-dose-hard-max: "),
         (("implant", "sim:?age=shelf", "--volume", "40 ml"), 2, "--concentration"),
         (("replace", "sim:?seed=1"), 2, "NEW-URL"),
         (("replace", "sim:?seed=1", "sim:?seed=1", "--volume", "40 ml"), 2, "the old pump itself"),
@@ -192,6 +196,14 @@ def test_what_is_refused_and_what_cannot_be_meant(
     done = telemetry(*arguments, "--yes")
     assert (done.status, done.out) == (status, ""), done.err
     assert words in done.err
+
+
+def test_what_is_applied_names_the_boluses_too(telemetry: Callable[..., Done], file: Callable[[str], str]) -> None:
+    done = telemetry("program", "sim:", file("periodic"), "--yes", *EVERY_WARNING)
+    assert done.status == 0, done.err
+    applied = flat(done.out.partition("Applied")[2])
+    assert "periodic bolus: " in applied
+    assert " every " in applied
 
 
 def test_a_prime_shows_what_it_fills_and_how_long_it_takes(telemetry: Callable[..., Done]) -> None:
@@ -283,6 +295,7 @@ def test_an_implantation_is_two_changes_each_asked_about(
     assert done.status == 0, done.err
     assert len(asked) == 2
     assert done.out.count("Applied") == 2
+    assert "drug none yet" in flat(done.out), "what a pump in its box is told to hold is not in it"
     found = telemetry(*IMPLANT, "--yes", "--json").json
     assert [change["operation"] for change in found["changes"]] == ["refill", "prime"]
     assert len(found["proposals"]) == 2
