@@ -99,6 +99,9 @@ def _lines(done: Change, who: Identity) -> list[str]:
             return [f"the pump's clock: [bold]{words.clock(order.utc_s, order.zone_minutes)}[/]"]
         case AlarmSettings() as order:
             return [f"low-reservoir alarm at {words.volume(order.low_reservoir_alarm_nl)}"]
+        case Program() as program:
+            parts = [f"{name}: {text}" for name, text in schedules.part_rows(program)]
+            return [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]", *parts]
         case RefillOrder() as order:
             lines = [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]"]
             bridge = order.program.bridge
@@ -107,9 +110,7 @@ def _lines(done: Change, who: Identity) -> list[str]:
                 lines += [f"bridge first, until {ends}: {schedules.bridge(bridge)}"]
             return lines
     if done.operation in _THERAPIES:
-        order = getattr(done, "order", None)
-        parts = schedules.part_rows(order) if isinstance(order, Program) else []
-        return [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]", *(f"{name}: {text}" for name, text in parts)]
+        return [f"{_now(done.before)} → [bold]{_stated(done.after)}[/]"]
     return ["therapy limits set: [bold]telemetry read … limits[/] shows them"]
 
 
