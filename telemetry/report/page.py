@@ -20,21 +20,27 @@ class _Pictures:
 
 def page(report: Report) -> str:
     """The whole file."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only who writes pages pays for it
-    from markupsafe import Markup  # noqa: PLC0415 - as above
+    from markupsafe import Markup  # noqa: PLC0415 - only who writes pages pays for it
 
-    surroundings = Environment(
-        loader=PackageLoader("telemetry.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
     pictures = {
         panel.name: _Pictures(Markup(drawing.svg(panel)), Markup(drawing.svg(panel, narrow=True)))  # noqa: S704 - ours
         for panel in report.panels
     }
-    return surroundings.get_template("report.html.j2").render(
-        report=report,
-        pictures=pictures,
-        colours=theme.COLOURS,
-        simulated=words.SIMULATED,
-        illustrative=words.ILLUSTRATIVE,
-        version=version("itb-telemetry"),
+    return render(
+        "report.html.j2", title=report.title, report=report, pictures=pictures, illustrative=words.ILLUSTRATIVE
+    )
+
+
+def render(template: str, *rooms: str, title: str, **content: object) -> str:
+    """A page from a template of these packages, or of this one, whose base has stamp, colours and letters."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - as above
+
+    surroundings = Environment(
+        loader=ChoiceLoader([PackageLoader(room) for room in (*rooms, "telemetry.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return surroundings.get_template(template).render(
+        title=title, colours=theme.COLOURS, simulated=words.SIMULATED, version=version("itb-telemetry"), **content
     )
