@@ -1,22 +1,34 @@
-"""Frames over a transport: the one place where a pipe and the framing of ITP/1 meet, for driver and simulator alike."""
+"""Frames over a transport: the one place where a pipe and the framing of ITP/1 meet, for driver and simulator alike.
+
+Transports see bytes only; an ``Inspector`` tells recorders and fault rules what travels, with the session's own keys
+and without effect on it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from telemetry.errors import BadFrame, LinkClosedError, UsageError
+from telemetry.errors import BadFrame, BadPayload, LinkClosedError, UsageError
+from telemetry.protocol.codec import decode
 from telemetry.protocol.frame import Frame, Garbage, StreamDecoder, decode_frame, encode_stream
-from telemetry.protocol.wire import MAX_FRAME
+from telemetry.protocol.plain import describe
+from telemetry.protocol.wire import LAYOUT_FINGERPRINT, MAX_FRAME, FrameType
+from telemetry.transport.capture import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from telemetry.protocol.channel import SessionKeys
+    from telemetry.protocol.messages import AcceptPayload, Message
     from telemetry.transport.base import Transport, TransportInfo
     from telemetry.transport.faults import Direction
 
 EARLY_LIMIT_BYTES = 16 * MAX_FRAME
 """What is kept of data that comes before ``attach``; an ITP/1 peer speaks only when spoken to."""
+LAYOUT = f"{LAYOUT_FINGERPRINT:08x}"
+"""Fingerprint of our wire table, as the header of a capture has it."""
+_TELEMETER_PLANE = (FrameType.TELEMETER_REQ, FrameType.TELEMETER_RSP, FrameType.TELEMETER_EVENT)
 
 
 class FrameLink:
@@ -148,3 +160,62 @@ def frame_type(direction: Direction, data: bytes) -> str | None:
     del direction
     frame = frame_in(data)
     return None if frame is None else frame.type.name
+
+
+class Inspector:
+    """Names frames and opens their messages with what the holder of the session lends it."""
+
+    def __init__(self) -> None:
+        self._peek: Callable[[Frame], Message | None] = lambda _frame: None
+        self._keys: Callable[[], SessionKeys | None] = lambda: None
+        self._accepted: Callable[[], AcceptPayload | None] = lambda: None
+        self._noted: SessionKeys | None = None
+
+    def look_into(
+        self,
+        peek: Callable[[Frame], Message | None],
+        keys: Callable[[], SessionKeys | None],
+        accepted: Callable[[], AcceptPayload | None],
+    ) -> None:
+        """Lend the means: a trial opening of a frame, the session's keys where they may be shown, ACCEPT opened."""
+        self._peek = peek
+        self._keys = keys
+        self._accepted = accepted
+
+    def classify(self, _direction: str, data: bytes) -> str | None:
+        """The message's name, the frame's type where nothing can be opened, None for what is no frame."""
+        frame = frame_in(data)
+        if frame is None:
+            return None
+        message = self._open(frame)
+        return type(message).__name__ if message is not None else frame.type.name
+
+    def annotate(self, _direction: str, data: bytes) -> Annotation | None:
+        """The opened message as plain values for a capture, and the keys of a session when it first shows."""
+        frame = frame_in(data)
+        message: object = self._open(frame) if frame is not None else None
+        keys = self._new_keys()
+        if keys is not None and frame is not None and frame.type is FrameType.ACCEPT:
+            message = self._accepted()
+        if message is None and keys is None:
+            return None
+        return Annotation(message=None if message is None else describe(message), keys=keys)
+
+    def _new_keys(self) -> dict[str, str] | None:
+        keys = self._keys()
+        if keys is None or keys == self._noted:
+            return None
+        self._noted = keys
+        return {
+            "handshake_hash": keys.handshake_hash.hex(),
+            "to_pump": keys.to_pump.hex(),
+            "from_pump": keys.from_pump.hex(),
+        }
+
+    def _open(self, frame: Frame) -> Message | None:
+        if frame.type in _TELEMETER_PLANE:
+            try:
+                return decode(frame.body)
+            except BadPayload:
+                return None
+        return self._peek(frame)

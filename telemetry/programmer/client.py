@@ -8,9 +8,9 @@ from telemetry.clock import host_utc_ms
 from telemetry.errors import UsageError
 from telemetry.model import Role
 from telemetry.programmer import records
-from telemetry.programmer.following import Follower
 from telemetry.programmer.contact import Contact
 from telemetry.programmer.dosing import Dosing
+from telemetry.programmer.following import Follower
 from telemetry.programmer.workflows import Workflows
 from telemetry.protocol import messages as wire
 from telemetry.units import MS_PER_SECOND

@@ -101,6 +101,10 @@ class PumpConnection:
         except SecurityError:
             return None
 
+    def accepted(self) -> AcceptPayload | None:
+        """What the pump said when the session in force opened; for captures."""
+        return self._channel.accepted if self._channel is not None else None
+
     @property
     def session_open(self) -> bool:
         """Whether a session is open that the pump has not let go by its idle timer."""

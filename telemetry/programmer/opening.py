@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 from telemetry.clock import ManualClock, SystemClock, host_utc_s
 from telemetry.errors import UsageError
+from telemetry.link import LAYOUT, Inspector
 from telemetry.model import Role
 from telemetry.programmer.client import Programmer
 from telemetry.programmer.connection import PumpConnection
-from telemetry.programmer.inspection import Inspector
 from telemetry.programmer.journal import FileJournalStore, JournalStore, MemoryJournalStore
 from telemetry.protocol.credentials import Credential, test_credential
 from telemetry.transport.registry import check_backend, open_transport
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from telemetry.transport.ble_scan import BleBackend
     from telemetry.transport.faults import FaultPlan
 
-_IN_PROCESS_SCHEME = "sim"
+_IN_PROCESS = frozenset({"sim", "replay"})
+"""Schemes whose pump lives in this process: its journal is kept no longer than it is."""
 
 
 class LinkedPump(Protocol):
@@ -109,7 +110,7 @@ def connect(  # noqa: PLR0913 - every one has a default
     else:
         parsed = parse_url(url or "")
         check_backend(parsed, backend)
-        in_process = parsed.scheme == _IN_PROCESS_SCHEME
+        in_process = parsed.scheme in _IN_PROCESS
         if clock is None:
             clock = ManualClock() if in_process else SystemClock()
         if isinstance(clock, ManualClock) and not in_process:
@@ -125,6 +126,7 @@ def connect(  # noqa: PLR0913 - every one has a default
                 annotate=inspector.annotate,
                 faults=faults,
                 backend=backend,
+                layout=LAYOUT,
             )
 
         store = MemoryJournalStore() if in_process else FileJournalStore()
@@ -141,7 +143,7 @@ def connect(  # noqa: PLR0913 - every one has a default
         utc_s=host_utc_s,
         emergency=wanted is Role.EMERGENCY,
     )
-    inspector.look_into(connection.peek, connection.session_keys)
+    inspector.look_into(connection.peek, connection.session_keys, connection.accepted)
     return Connecting(Programmer(connection, clock=clock, journals=store, entropy=entropy, utc_s=host_utc_s))
 
 

@@ -123,6 +123,8 @@ class ProgrammerChannel:
         self._strangers = 0
         self._handshake: ProgrammerHandshake | None = None
         self._sealed: SealedSession | None = None
+        self.accepted: AcceptPayload | None = None
+        """What the pump said of itself when the session opened."""
         self._counter = 0
         self._request: Message | None = None
         self._request_taken = False
@@ -371,6 +373,7 @@ class ProgrammerChannel:
     def _opened(self, payload: AcceptPayload, keys: TransportKeys, now_ms: int) -> None:
         self._exchange.answered()
         self._sealed = SealedSession(keys, pump=False)
+        self.accepted = payload
         self._phase = _Phase.OPEN
         self._active_ms = self._hello_at_ms
         self._idle_ms, self._limit_ms = payload.idle_s * MS_PER_SECOND, payload.session_s * MS_PER_SECOND

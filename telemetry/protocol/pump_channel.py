@@ -131,6 +131,8 @@ class PumpChannel:
         self._offer: _Offer | None = None
         self._session: _Session | None = None
         self._ended: _Session | None = None
+        self.accepted: AcceptPayload | None = None
+        """What we said of ourselves in the ACCEPT sent last."""
         self.counters = Counters()
 
     # --- what the firmware sees --------------------------------------------------------------------------------------
@@ -309,7 +311,8 @@ class PumpChannel:
         ephemeral = hedged_ephemeral(
             self._secrets.rng_key, self._boot_epoch, offer.wake_ctr, draw(self._entropy, KEY_SIZE)
         )
-        body, keys = handshake.accept(self._accept_payload(slot, hello), ephemeral)
+        self.accepted = self._accept_payload(slot, hello)
+        body, keys = handshake.accept(self.accepted, ephemeral)
         if payload.layout_fingerprint != LAYOUT_FINGERPRINT:
             # ACCEPT lets the programmer see our fingerprint and say WrongDialect; a session there is none.
             self.counters.dialects += 1

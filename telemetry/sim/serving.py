@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from telemetry.clock import ScaledClock, host_utc_s
 from telemetry.errors import LinkOpenError, UsageError
+from telemetry.link import LAYOUT, Inspector
 from telemetry.sim.control import DEFAULT_URL, ControlServer
 from telemetry.sim.faults.telling import catalogue_record
 from telemetry.sim.nearfield import NearFieldSettings
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from telemetry.errors import TelemetryError
     from telemetry.model import PumpEvent
+    from telemetry.protocol.channel import PumpChannel
 
 DEFAULT_LISTENERS = ("pty:", "tcp://127.0.0.1:7410")
 _SAVE_EVERY_MS = 5_000
@@ -154,11 +156,25 @@ class Simulator:
     async def _listen(self, text: str) -> str:
         parse_url(text)
         try:
-            listener = await listen(text, self.station.accept, clock=self.clock)
+            listener = await listen(
+                text, self.station.accept, clock=self.clock, annotate=self._inspector().annotate, layout=LAYOUT
+            )
         except LinkOpenError as error:
             raise LinkOpenError(f"{error} — {_instead(self.settings.listen, text)}") from error
         self._stack.push_async_callback(listener.close)
         return listener.url
+
+    def _inspector(self) -> Inspector:
+        """For a recording at the pump's end: what the pump sealed and opened."""
+
+        def channel() -> PumpChannel:  # a reset pump has another one
+            return self.station.firmware.channel
+
+        inspector = Inspector()
+        inspector.look_into(
+            lambda frame: channel().peek(frame), lambda: channel().export_keys(), lambda: channel().accepted
+        )
+        return inspector
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -4,7 +4,8 @@
 line                                                                  meaning
 ====================================================================  =================================================
 ``{"format":"telcap","version":1,"simulated":…,"tool":…,"started":…}``  first line; ``started`` is UTC, null on a manual
-                                                                      clock; ``simulated`` true, or null when unknown
+                                                                      clock; ``simulated`` true, or null when unknown;
+                                                                      ``layout``, where given, names the wire table
 ``{"link":1,"at_ms":…,"opened":URL,"datagrams":…}``                   a link begins; its frames carry its number
 ``{"link":1,"at_ms":…,"dir":"tx","hex":…[,"message":{…}]}``           a frame as on the wire (streams: COBS with its
                                                                       zero), and what was in it where somebody knew
@@ -100,13 +101,17 @@ Entry = LinkOpened | LinkLost | CapturedFrame | SessionKeys | Note
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A whole file. ``torn`` numbers an unfinished last line that was left out; None when there is none."""
+    """A whole file. ``torn`` numbers an unfinished last line that was left out; None when there is none.
+
+    ``layout`` is the fingerprint of its frames' wire table, None where the recorder did not say.
+    """
 
     simulated: bool | None
     tool: str
     started: str | None
     entries: tuple[Entry, ...]
     torn: int | None
+    layout: str | None = None
 
     def frames(self) -> list[CapturedFrame]:
         """Only the frames, in order."""
@@ -124,13 +129,14 @@ def tool_version() -> str:
 class CaptureWriter:
     """Appends to a capture file, making it when it is not there.
 
-    Holds the file locked. Raises ``UsageError`` when it cannot be written, is in use, or is something else than a
-    capture; a torn last line of an earlier recording is cut off, and a note says so. Later failures are ``OSError``
-    from the call that met them.
+    ``layout`` is the fingerprint of the wire table, for the header. Holds the file locked. Raises ``UsageError`` when
+    it cannot be written, is in use, is no capture, or is one of another wire table; a torn last line of an earlier
+    recording is cut off, and a note says so. Later failures are ``OSError`` from the call that met them.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, simulated: bool | None) -> None:
+    def __init__(self, path: Path, clock: Clock, *, simulated: bool | None, layout: str | None = None) -> None:
         self._clock = clock
+        self._layout = layout
         self._links = 0
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -150,10 +156,15 @@ class CaptureWriter:
         if os.fstat(self._descriptor).st_size == 0:
             manual = isinstance(self._clock, ManualClock)
             started = None if manual else datetime.fromtimestamp(host_utc_s(), UTC).isoformat()
-            header = {"format": FORMAT, "version": VERSION, "simulated": simulated}
-            self._put({**header, "tool": tool_version(), "started": started})
+            header = {"format": FORMAT, "version": VERSION, "simulated": simulated, "tool": tool_version()}
+            self._put({**header, "started": started} | ({"layout": self._layout} if self._layout else {}))
             return
         present = read_capture(path)
+        if None not in (present.layout, self._layout) and present.layout != self._layout:
+            raise UsageError(
+                f"capture {path}: its frames are laid out by the wire table {present.layout}, ours is {self._layout}; "
+                "record to another file"
+            )
         self._links = max((entry.link for entry in present.entries if isinstance(entry, LinkOpened)), default=0)
         torn = 0
         if present.torn is not None:
@@ -209,7 +220,7 @@ class CaptureWriter:
 
 
 class _BadLineError(Exception):
-    """Why a line is none."""
+    """Why it is none."""
 
 
 def read_capture(path: Path) -> Capture:
@@ -247,6 +258,7 @@ def read_capture(path: Path) -> Capture:
         started=started if isinstance(started, str) else None,
         entries=tuple(entries),
         torn=torn,
+        layout=None if header.get("layout") is None else str(header["layout"]),
     )
 
 
@@ -294,9 +306,10 @@ def _header(line: Mapping[str, object]) -> Mapping[str, object]:
         raise _BadLineError(f'it is no capture: the first line must hold "format":"{FORMAT}"')
     if line.get("version") != VERSION:
         raise _BadLineError(f"version {line.get('version')!r} cannot be read, only {VERSION}")
-    _take(line, ("format", "version", "simulated", "tool", "started"))
-    for name, kinds in (("simulated", (bool, type(None))), ("tool", (str,)), ("started", (str, type(None)))):
-        if not isinstance(line[name], kinds):
+    _take(line, ("format", "version", "simulated", "tool", "started"), optional="layout")
+    kinds_of = {"simulated": (bool, type(None)), "tool": (str,), "started": (str, type(None)), "layout": (str,)}
+    for name, kinds in kinds_of.items():
+        if name in line and not isinstance(line[name], kinds):
             raise _BadLineError(f"{name} is {line[name]!r}")
     return line
 

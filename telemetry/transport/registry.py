@@ -47,12 +47,13 @@ _LISTENERS = {
 }
 _LATER = {
     "mqtt": "the MQTT tunnel (the extra: pip install 'itb-telemetry[mqtt]')",
-    "replay": "playing a capture back as the device",
 }
 WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
 _CUTS_FRAMES = frozenset({"ble"})
 """Schemes that cut frames into segments themselves: there ``mtu`` is the segments' limit, and no wrapper's."""
 _BACKEND_SCHEME = "ble"
+_SIMULATED = frozenset({"sim", "replay"})
+"""Schemes behind which there is never a device."""
 _MISSING = object()
 _LARGEST_SEED = (1 << 59) - 1
 _SIZES = {"chunk": (1, 65_536), "mtu": (1, 65_536), "baud": (50, 4_000_000)}
@@ -137,7 +138,7 @@ def check_backend(url: TransportURL | None, backend: object) -> None:
             )
 
 
-async def open_transport(
+async def open_transport(  # noqa: PLR0913 - all but two have a default
     url: TransportURL | str,
     receiver: Receiver,
     *,
@@ -147,6 +148,7 @@ async def open_transport(
     cutter: Callable[[], Cutter] = ZeroCutter,
     faults: FaultPlan | None = None,
     backend: BleBackend | None = None,
+    layout: str | None = None,
 ) -> Transport:
     """Open a link; everything or nothing. ``receiver`` gets what it brings, from the next turn of the loop on.
 
@@ -154,6 +156,7 @@ async def open_transport(
     ``fault-seed=N``, ``chunk=BYTES``, ``mtu=BYTES``, ``baud=RATE``. ``faults`` puts a plan of the caller's own next to
     the wire. ``classifier`` names frame types for fault rules, ``annotate`` adds opened messages to captures,
     ``cutter`` divides streams into frames for both. ``backend`` has bleak's classes for this Bluetooth link alone.
+    ``layout`` is the fingerprint of the wire table for a capture's header.
 
     Raises ``UnknownScheme``, ``UsageError`` (URL, parameter, combination) or ``LinkOpenError``.
     """
@@ -162,7 +165,8 @@ async def open_transport(
     check_backend(url, backend)
     if backend is not None:
         connect = cast("Connector", partial(cast("Callable[..., Awaitable[Transport]]", connect), backend=backend))
-    with_wrappers = _Wrapping(url, clock, classifier, annotate, cutter, simulated=True if url.scheme == "sim" else None)
+    simulated = True if url.scheme in _SIMULATED else None
+    with_wrappers = _Wrapping(url, clock, classifier, annotate, cutter, simulated=simulated, layout=layout)
     layers = with_wrappers.layers(owns=True)
     if faults is not None:
         layers.append(Fault(faults, clock, classifier=classifier, cutter=cutter))
@@ -191,6 +195,7 @@ async def listen(
     classifier: Classifier | None = None,
     annotate: Annotate | None = None,
     cutter: Callable[[], Cutter] = ZeroCutter,
+    layout: str | None = None,
 ) -> Listener:
     """Offer a device; ``accept`` is called with each transport that a client opens, wrapped as the query asks.
 
@@ -202,7 +207,7 @@ async def listen(
     if module is None:
         raise _unknown(url, known_listeners())
     bind = _binder(module, url)
-    wrapping = _Wrapping(url, clock, classifier, annotate, cutter, simulated=True)
+    wrapping = _Wrapping(url, clock, classifier, annotate, cutter, simulated=True, layout=layout)
 
     def accept_wrapped(transport: Transport) -> Receiver:
         layers = wrapping.layers(owns=False)
@@ -246,6 +251,7 @@ class _Wrapping:
         cutter: Callable[[], Cutter],
         *,
         simulated: bool | None,
+        layout: str | None,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -270,7 +276,9 @@ class _Wrapping:
             raise UsageError(f"{url}: {error}") from None
         # Last, for this is the one that holds something: the file.
         self.writer = (
-            CaptureWriter(Path(url.params["record"]), clock, simulated=simulated) if "record" in url.params else None
+            CaptureWriter(Path(url.params["record"]), clock, simulated=simulated, layout=layout)
+            if "record" in url.params
+            else None
         )
 
     def layers(self, *, owns: bool) -> list[Wrapper]:

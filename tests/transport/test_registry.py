@@ -104,7 +104,6 @@ async def test_an_unknown_scheme_lists_the_known_ones(entry_points: object) -> N
     ("text", "said"),
     [
         ("mqtt://h:1/a", r"itb-telemetry\[mqtt\]"),
-        ("replay:f", "playing"),
     ],
 )
 async def test_what_comes_later_is_said_to_come_later(entry_points: object, text: str, said: str) -> None:
