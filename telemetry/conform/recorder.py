@@ -22,6 +22,7 @@ class Recorder:
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
+        self.began_ms = now_ms()
         self.evidence: list[Evidence] = []
         self.findings: list[Finding] = []
         self.measurements: list[Measurement] = []
