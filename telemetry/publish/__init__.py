@@ -1,1 +1,1 @@
-"""What a pump says, on the hospital's broker: topics, messages, a spool on disk. It takes readings and cannot command."""
+"""What a pump says, on the hospital's broker: topics, messages, a spool. It takes readings and cannot command."""
