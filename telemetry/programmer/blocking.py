@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from telemetry.clock import host_utc_ms
 from telemetry.errors import UsageError
 from telemetry.model import StopReason
 from telemetry.programmer.opening import connect
@@ -12,11 +13,12 @@ from telemetry.programmer.refilling import MARGIN_MS
 from telemetry.units import Duration, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from datetime import date
     from types import TracebackType
     from typing import Self
 
+    from telemetry.interrogation import Sighting
     from telemetry.model import (
         Alarm,
         AlarmKind,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[Proposal], bool]
 
+_One = TypeVar("_One")
 _Result = TypeVar("_Result")
 _Shown = TypeVar("_Shown")
 
@@ -351,7 +354,15 @@ class BlockingProgrammer:
 
     def alarms(self, poll_ms: int = 2_000) -> Iterator[Alarm]:
         """Alarms as they come; never ends by itself."""
-        stream = self._programmer.alarms(poll_ms)
+        return self._one_by_one(self._programmer.alarms(poll_ms))
+
+    def follow(
+        self, poll_ms: int = 2_000, *, since: int = 0, utc_ms: Callable[[], int] = host_utc_ms
+    ) -> Iterator[Sighting]:
+        """Everything the pump says, read again and again; never ends by itself."""
+        return self._one_by_one(self._programmer.follow(poll_ms, since=since, utc_ms=utc_ms))
+
+    def _one_by_one(self, stream: AsyncIterator[_One]) -> Iterator[_One]:
         try:
             while True:
                 yield self._run(anext(stream))  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from telemetry import (
     UsageError,
     VirtualPump,
 )
+from telemetry.interrogation import Interrogation
 from telemetry.model import AlarmKind, AlarmSignal, OperationKind, PumpMode, Role, StopReason, Verdict, Warn
 from telemetry.programmer.journal import MemoryJournalStore, Stage, unresolved
 from telemetry.protocol.codec import decode_record, encode_record
@@ -642,6 +643,9 @@ def test_the_blocking_face_does_the_same() -> None:
         programmer.program(Therapy.simple_continuous(FlowRate(160_000)))
         pump.advance_until("alarm_raised", "low_reservoir")
         assert next(programmer.alarms()).kind is AlarmKind.LOW_RESERVOIR
+        seen = next(programmer.follow())
+        assert isinstance(seen, Interrogation)
+        assert seen.status.alarms == (AlarmKind.LOW_RESERVOIR,)
         assert programmer.silence_alarm()[0].signal is AlarmSignal.SILENCED
         assert programmer.acknowledge_alarm(AlarmKind.LOW_RESERVOIR)[0].kind is AlarmKind.LOW_RESERVOIR
         assert programmer.read_alarms()[0].kind is AlarmKind.LOW_RESERVOIR
