@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from telemetry.report import words
 from telemetry.report.card import Card, card_of
@@ -41,6 +41,50 @@ class DoseSpan:
     to_ms: int | None = None
 
 
+class Printable(Protocol):
+    """What becomes a page or a print: of a run, or of a measurement on the bench. ``mark`` is the stamp's one word."""
+
+    @property
+    def title(self) -> str:
+        """Above everything."""
+        ...
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Under the title."""
+        ...
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The pictures."""
+        ...
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables."""
+        ...
+
+    @property
+    def card(self) -> Card | None:
+        """The identity card, where there is a patient."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, and why."""
+        ...
+
+    @property
+    def stamp(self) -> str:
+        """On every page: what this is not."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """Before the title, and under every picture."""
+        ...
+
+
 @dataclass(frozen=True)
 class Report:
     """One run, worked out."""
@@ -54,6 +98,8 @@ class Report:
     card: Card
     notes: list[str] = field(default_factory=list)
     simulated: bool = True
+    stamp: str = words.SIMULATED
+    mark: str = words.SIMULATED_MARK
 
 
 def build(run: Run, asked: DoseSpan | None = None) -> Report:

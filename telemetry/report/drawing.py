@@ -36,7 +36,7 @@ def figure(panel: Panel, *, width_inches: float = WIDE_INCHES, height: float = 1
     panel.draw(axes)
     # On the right beside the name of the axis; where there is no room for both, under the names of the rows.
     where, side = (0.005, "left") if narrow else (0.995, "right")
-    made.text(where, 0.01, "SIMULATED", ha=side, va="bottom", fontsize="x-small", weight="bold", color=_STAMP)
+    made.text(where, 0.01, panel.mark, ha=side, va="bottom", fontsize="x-small", weight="bold", color=_STAMP)
     if narrow:
         _squeeze(made)
     return made
@@ -81,13 +81,24 @@ def themed(text: str, prefix: str, title: str) -> str:
 
 def overview(series: Series, shown: Sequence[Panel], *, names: Sequence[str] = _OVERVIEW, columns: int = 2) -> Figure:
     """The main panels on one page, stamped."""
+    run = series.run
+    facts = (
+        f"{run.pump.profile}, serial {run.pump.serial}, {words.span(series.to_ms - series.from_ms)} "
+        f"from {words.date(series.from_ms, run.pump.epoch_utc_s)}"
+    )
+    chosen = [panel for name in names for panel in shown if panel.name == name][:_MOST]
+    return placard(run.title, facts, chosen, columns=columns)
+
+
+def placard(
+    title: str, facts: str, chosen: Sequence[Panel], *, columns: int = 1, stamp: str = words.SIMULATED
+) -> Figure:
+    """Panels on one page under a title, the stamp and a line of facts."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415 - as above
 
-    chosen = [panel for name in names for panel in shown if panel.name == name][:_MOST]
     rows = -(-len(chosen) // columns)
-    run = series.run
-    heading = [*textwrap.wrap(run.title, 62 * columns + 8), words.SIMULATED]
+    heading = [*textwrap.wrap(title, 62 * columns + 8), stamp]
     height = 2.75 * rows + 0.9
     below = 0.12 + 0.22 * len(heading)
     made = Figure(
@@ -106,10 +117,6 @@ def overview(series: Series, shown: Sequence[Panel], *, names: Sequence[str] = _
         colour = theme.INK if line < len(heading) - 1 else theme.CRITICAL
         top = 1 - (0.12 + 0.22 * line) / height
         made.text(0.01, top, text, va="top", fontsize=12, weight="bold", color=colour.light)
-    facts = (
-        f"{run.pump.profile}, serial {run.pump.serial}, {words.span(series.to_ms - series.from_ms)} "
-        f"from {words.date(series.from_ms, run.pump.epoch_utc_s)}"
-    )
     made.text(0.01, 1 - below / height, facts, va="top", fontsize=9, color=theme.MUTED.light)
     return made
 

@@ -59,11 +59,12 @@ SCHEMES = (VOLUMETRIC, AMBULATORY, IMPLANTABLE)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The worst windows of one length, in percent of the set rate."""
+    """The worst windows of one length, in percent of the set rate; of how many (m of domain.md 5.5)."""
 
     window_ms: int
     max_percent: float
     min_percent: float
+    positions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,25 @@ def start_up(sums_nl: ArrayLike, every_ms: int, rate_nl_per_day: float) -> Start
     return StartUp(every_ms, rate_nl_per_day, every_ms * np.arange(1, len(sums), dtype=np.float64), flow)
 
 
-def trumpet(sums_nl: ArrayLike, every_ms: int, rate_nl_per_day: float, windows_ms: Sequence[int]) -> Trumpet:
+def trumpet(
+    sums_nl: ArrayLike,
+    every_ms: int,
+    rate_nl_per_day: float,
+    windows_ms: Sequence[int],
+    *,
+    pieces: ArrayLike | None = None,
+) -> Trumpet:
     """The worst windows of each length that fits the sums, over all positions a sample apart.
 
-    Raises ``UsageError`` for a window that is no multiple of ``every_ms``, and sums too short for the shortest.
+    A sum that is not a number was not measured: no window begins or ends there. ``pieces``: a number for each sum; the
+    sums of two pieces have nothing to do with each other (a balance was tared between them), so no window and no part
+    of A reaches from one into the next. Raises ``UsageError`` for a window that is no multiple of ``every_ms``, and
+    sums too short for the shortest.
     """
     sums = _sums(sums_nl, every_ms, rate_nl_per_day)
+    piece = np.zeros(len(sums)) if pieces is None else np.asarray(pieces)
+    if piece.shape != sums.shape:
+        raise UsageError(f"pieces: has the shape {piece.shape}, sums_nl {sums.shape}")
     set_per_sample = rate_nl_per_day * every_ms / MS_PER_DAY
     found: list[Window] = []
     for window_ms in windows_ms:
@@ -108,12 +122,25 @@ def trumpet(sums_nl: ArrayLike, every_ms: int, rate_nl_per_day: float, windows_m
             raise UsageError(f"windows_ms: {window_ms} is no multiple of the sample interval, {every_ms} ms")
         if count < len(sums):
             errors = 100 * ((sums[count:] - sums[:-count]) / (count * set_per_sample) - 1)
-            found.append(Window(window_ms, float(errors.max()), float(errors.min())))
+            errors = errors[np.isfinite(errors) & (piece[count:] == piece[:-count])]
+            if len(errors):
+                found.append(Window(window_ms, float(errors.max()), float(errors.min()), len(errors)))
     if not found:
         raise UsageError(f"sums_nl: {len(sums)} of them hold no window of {min(windows_ms)} ms")
-    samples = len(sums) - 1
-    overall = 100 * (float(sums[-1] - sums[0]) / (samples * set_per_sample) - 1)
+    samples, volume_nl = _measured(sums, piece)
+    overall = 100 * (volume_nl / (samples * set_per_sample) - 1)
     return Trumpet(every_ms, rate_nl_per_day, samples * every_ms, overall, tuple(found))
+
+
+def _measured(sums: Numbers, piece: NDArray[np.float64]) -> tuple[int, float]:
+    """Intervals from the first sum of each piece to its last, and what was given in them, nl."""
+    samples, volume_nl = 0, 0.0
+    for number in np.unique(piece):
+        (rows,) = np.nonzero((piece == number) & np.isfinite(sums))
+        if len(rows) > 1:
+            samples += int(rows[-1] - rows[0])
+            volume_nl += float(sums[rows[-1]] - sums[rows[0]])
+    return samples, volume_nl
 
 
 def _sums(sums_nl: ArrayLike, every_ms: int, rate_nl_per_day: float) -> Numbers:

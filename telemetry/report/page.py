@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from telemetry.report import drawing, theme, words
 
 if TYPE_CHECKING:
-    from telemetry.report.building import Report
+    from telemetry.report.building import Printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class _Pictures:
     narrow: object
 
 
-def page(report: Report) -> str:
+def page(report: Printable) -> str:
     """The whole file."""
     from markupsafe import Markup  # noqa: PLC0415 - only who writes pages pays for it
 
@@ -27,11 +27,24 @@ def page(report: Report) -> str:
         for panel in report.panels
     }
     return render(
-        "report.html.j2", title=report.title, report=report, pictures=pictures, illustrative=words.ILLUSTRATIVE
+        "report.html.j2",
+        title=report.title,
+        stamp=report.stamp,
+        mark=report.mark,
+        report=report,
+        pictures=pictures,
+        illustrative=words.ILLUSTRATIVE,
     )
 
 
-def render(template: str, *rooms: str, title: str, **content: object) -> str:
+def render(
+    template: str,
+    *rooms: str,
+    title: str,
+    stamp: str = words.SIMULATED,
+    mark: str = words.SIMULATED_MARK,
+    **content: object,
+) -> str:
     """A page from a template of these packages, or of this one, whose base has stamp, colours and letters."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - as above
 
@@ -42,5 +55,5 @@ def render(template: str, *rooms: str, title: str, **content: object) -> str:
         keep_trailing_newline=True,
     )
     return surroundings.get_template(template).render(
-        title=title, colours=theme.COLOURS, simulated=words.SIMULATED, version=version("itb-telemetry"), **content
+        title=title, stamp=stamp, mark=mark, colours=theme.COLOURS, version=version("itb-telemetry"), **content
     )

@@ -31,7 +31,7 @@ _MOST_MARKS = 24
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: its name in files, title, what it shows in words, how tall it is (1 is usual)."""
+    """One picture: its name in files, title, what it shows in words, how tall it is (1 is usual), whose it is."""
 
     name: str
     title: str
@@ -39,6 +39,7 @@ class Panel:
     draw: Callable[[Axes], None]
     height: float = 1.0
     illustrative: bool = False
+    mark: str = words.SIMULATED_MARK
 
 
 class Timeline:

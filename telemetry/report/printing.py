@@ -14,7 +14,7 @@ from telemetry.report import card, drawing, sheet, theme, words
 from telemetry.report.vectors import BOLD, Picture, register_letters
 
 if TYPE_CHECKING:
-    from telemetry.report.building import Report
+    from telemetry.report.building import Printable
 
 _ILLUSTRATIVE = ParagraphStyle("illustrative", parent=sheet.NOTE, fontName=BOLD, textColor=sheet.VIOLET)
 _CARD = ParagraphStyle("card", parent=sheet.TEXT, fontSize=7, leading=8.6)
@@ -23,13 +23,13 @@ _CARD_HEAD = ParagraphStyle("card head", parent=_CARD, fontName=BOLD, fontSize=8
 _CARD_SAMPLE = ParagraphStyle("card sample", parent=_CARD, fontName=BOLD, fontSize=5.4, leading=7, textColor=sheet.RED)
 
 
-def printed(report: Report) -> bytes:
+def printed(report: Printable) -> bytes:
     """The whole file."""
     register_letters()
-    return sheet.printed(_story(report), title=report.title)
+    return sheet.printed(_story(report), title=report.title, stamp=report.stamp, mark=report.mark)
 
 
-def _story(report: Report) -> list[Any]:
+def _story(report: Printable) -> list[Any]:
     story: list[Any] = [Paragraph(escape(report.title), sheet.TITLE), sheet.facts(report.facts)]
     story += [Paragraph(escape(note), sheet.NOTE) for note in report.notes]
     for panel in report.panels:
@@ -38,14 +38,15 @@ def _story(report: Report) -> list[Any]:
         parts = [Paragraph(escape(panel.title), sheet.HEADING)]
         if panel.illustrative:
             parts.append(Paragraph(words.ILLUSTRATIVE, _ILLUSTRATIVE))
-        story.append(KeepTogether([*parts, picture, Paragraph(f"SIMULATED. {escape(panel.caption)}", sheet.NOTE)]))
+        story.append(KeepTogether([*parts, picture, Paragraph(escape(f"{panel.mark}. {panel.caption}"), sheet.NOTE)]))
     for table in report.tables:
         story += [CondPageBreak(40 * mm), Paragraph(escape(table.title), sheet.HEADING)]
         if table.rows:
             story.append(sheet.table(table.columns, table.rows, numeric=table.numeric, strong={"FAILED"}))
         if table.note:
             story += [Spacer(1, 2), Paragraph(escape(table.note), sheet.NOTE)]
-    story.append(KeepTogether([Paragraph("Identity card", sheet.HEADING), *_cards(report.card)]))
+    if report.card is not None:
+        story.append(KeepTogether([Paragraph("Identity card", sheet.HEADING), *_cards(report.card)]))
     return story
 
 

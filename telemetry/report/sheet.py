@@ -48,7 +48,14 @@ _HEAD = ParagraphStyle("head", parent=CELL, fontName=BOLD, textColor=MUTED)
 _HEAD_NUMBER = ParagraphStyle("head number", parent=_HEAD, alignment=TA_RIGHT)
 
 
-def printed(story: Sequence[Any], *, title: str, foot: str | None = None) -> bytes:
+def printed(
+    story: Sequence[Any],
+    *,
+    title: str,
+    foot: str | None = None,
+    stamp: str = words.SIMULATED,
+    mark: str = words.SIMULATED_MARK,
+) -> bytes:
     """A whole file of these parts; the stamp stands above each page, ``foot`` (else the title) and its number below."""
     register_letters()
     out = io.BytesIO()
@@ -59,12 +66,12 @@ def printed(story: Sequence[Any], *, title: str, foot: str | None = None) -> byt
         rightMargin=MARGIN,
         topMargin=20 * mm,
         bottomMargin=18 * mm,
-        title=f"SIMULATED - {title}",
+        title=f"{mark} - {title}",
         author="itb-telemetry",
-        subject=words.SIMULATED,
+        subject=stamp,
         invariant=1,
     )
-    document.build(list(story), canvasmaker=partial(_Numbered, foot=foot or title))
+    document.build(list(story), canvasmaker=partial(_Numbered, foot=foot or title, stamp=stamp))
     return out.getvalue()
 
 
@@ -157,10 +164,11 @@ class _Document(BaseDocTemplate):  # type: ignore[misc]  # reportlab publishes n
 class _Numbered(Canvas):  # type: ignore[misc]  # as above
     """Keeps the pages until their number is known, then writes head and foot on each."""
 
-    def __init__(self, *arguments: Any, foot: str, **settings: Any) -> None:  # noqa: ANN401 - theirs
+    def __init__(self, *arguments: Any, foot: str, stamp: str, **settings: Any) -> None:  # noqa: ANN401 - theirs
         super().__init__(*arguments, **settings)
         self._pages: list[dict[str, Any]] = []
         self._foot = foot
+        self._stamp = stamp
 
     def showPage(self) -> None:  # noqa: N802 - theirs
         self._pages.append(dict(self.__dict__))
@@ -177,7 +185,7 @@ class _Numbered(Canvas):  # type: ignore[misc]  # as above
         width, height = A4
         self.setFont(BOLD, 8)
         self.setFillColor(RED)
-        self.drawCentredString(width / 2, height - 12 * mm, words.SIMULATED)
+        self.drawCentredString(width / 2, height - 12 * mm, self._stamp)
         self.setFont(REGULAR, 7)
         self.setFillColor(MUTED)
         self.drawString(MARGIN, 10 * mm, textwrap.shorten(self._foot, 110, placeholder=" …"))

@@ -10,6 +10,7 @@ from telemetry.units import MS_PER_DAY, MS_PER_HOUR, MS_PER_MINUTE, MS_PER_SECON
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_PER_YEAR = 365.25
 SIMULATED = "SIMULATED – not a medical device, not for clinical use"
+SIMULATED_MARK = "SIMULATED"
 ILLUSTRATIVE = "ILLUSTRATIVE MODEL – not measured, not a prediction"
 
 
