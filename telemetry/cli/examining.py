@@ -9,6 +9,7 @@ import importlib.util
 import os
 import platform
 import pwd
+import shutil
 import socket
 import sys
 import tempfile
@@ -39,8 +40,14 @@ _NEEDED = (
 _EXTRAS = {
     "ble": ("bleak", "bumble"),
     "report": ("jinja2", "matplotlib", "numpy", "pyarrow", "reportlab", "scipy"),
-    "mqtt": ("aiomqtt",),
+    "mqtt": ("aiomqtt", "amqtt"),
+    "hospital": ("fhir.resources", "sdc11073"),
 }
+_PROGRAMS = {
+    "mosquitto": ("a broker for 'telemetry publish'", "telemetry broker serves where there is none; package mosquitto"),
+    "tshark": ("Wireshark's dissection of captures on a terminal", "package tshark"),
+}
+"""Programs of others that some commands have a use for, what for, and what to do without."""
 _OLDEST = (3, 11)
 _PORTS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyS[0-3]", "/dev/ttyAMA*")
 _DEFAULT_PORT = 7410
@@ -73,6 +80,7 @@ def examine() -> list[Check]:
         _serial_ports(),
         _simulators(),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
+        *(_program(name, use, fix) for name, (use, fix) in _PROGRAMS.items()),
         *_bluetooth(),
     ]
 
@@ -195,6 +203,13 @@ def _extra(name: str, modules: tuple[str, ...]) -> Check:
         return Check("warn", what, f"missing: {', '.join(missing)}", f"pip install 'itb-telemetry[{name}]'")
     versions = ", ".join(f"{module} {metadata.version(module)}" for module in modules)
     return Check("ok", what, versions)
+
+
+def _program(name: str, use: str, fix: str) -> Check:
+    place = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
+    if place is None:
+        return Check("warn", f"program {name}", f"not here; it is {use}", fix)
+    return Check("ok", f"program {name}", place)
 
 
 def _bluetooth() -> list[Check]:

@@ -100,6 +100,23 @@ def test_every_check_can_fail(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert verdict("clock").verdict == "fail"
 
 
+def test_programs_of_others_are_found_or_their_use_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = home / "mosquitto"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(home))
+    assert verdict("program mosquitto") == examining.Check("ok", "program mosquitto", str(program))
+    monkeypatch.setattr(examining, "_PROGRAMS", {"no-such-program": ("for nothing", "package none")})
+    missing = verdict("no-such-program")
+    assert (missing.verdict, missing.fix) == ("warn", "package none")
+    assert "for nothing" in missing.found
+
+
+def test_every_extra_of_the_package_is_examined() -> None:
+    provided = set(metadata.metadata("itb-telemetry").get_all("Provides-Extra") or ())
+    assert set(examining._EXTRAS) == provided - {"all", "bench", "dev", "testing"}
+
+
 def test_serial_ports_and_their_permission(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = home / "ttyUSB0"
     port.write_text("", encoding="utf-8")
