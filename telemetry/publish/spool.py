@@ -135,8 +135,9 @@ class Spool:
         next reading brings another), then the oldest alarm event, which is counted in ``memory.lost_alarm_events``.
         """
         new = list(messages)
-        replaced = [old for one in new for old in self._superseded(one)]
+        replaced: list[int] = []
         for one in new:
+            replaced += self._superseded(one)
             self._add(one)
         dropped, lost = self._make_room()
         self.memory = replace(memory, lost_alarm_events=memory.lost_alarm_events + lost)
@@ -268,7 +269,8 @@ class Spool:
                 raise ValueError(f"format is {line.get('format')!r}, this release writes {_FORMAT}")
             return None
         if "ack" in line:
-            for sequence in [one for one in self._pending if one <= _number(line["ack"])]:
+            through = _number(line["ack"])
+            for sequence in [one for one in self._pending if one <= through]:
                 self._remove(sequence)
             return None
         for sequence in line.get("gone", ()):
