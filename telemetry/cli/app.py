@@ -37,6 +37,7 @@ _COMMANDS = {
     "alarm-settings": ("alarm_settings", "Set what may be set of the alarms."),
     "alarm": ("alarm", "What each alarm means and sounds like; check a recorded one."),
     "scenario": ("scenario", "Play timelines against a virtual pump, assert what is expected."),
+    "flow": ("flow", "The flow-accuracy bench: a balance, start-up and trumpet curves."),
     "fault": ("fault", "The faults on record: explain, inject, clear."),
     "report": ("report", "Pictures and reports of a run."),
     "control": ("control", "The back door of a running simulator: let time pass, see the truth."),

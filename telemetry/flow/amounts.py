@@ -23,8 +23,8 @@ def parse_amount(option: str, text: str, units: dict[str, int], *, least: int = 
         example = f"1 {next(iter(reversed(units)))}"
         raise UsageError(f"{option}: {text!r} is no number with one of the units {', '.join(units)}; write {example!r}")
     fraction = found["fraction"] or ""
-    count, rest = divmod(int(found["whole"] + fraction) * scale, 10 ** len(fraction))
-    smallest = next(unit for unit, worth in units.items() if worth == min(units.values()))
+    count, rest = divmod(int(found["whole"] + fraction) * scale, int(10 ** len(fraction)))
+    smallest: str = next(unit for unit, worth in units.items() if worth == min(units.values()))
     if rest:
         raise UsageError(f"{option}: {text!r} is finer than 1 {smallest}, the smallest step; it is not rounded")
     if not least <= count <= most:

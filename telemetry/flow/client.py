@@ -226,6 +226,6 @@ class Balance:
                 f"{advice(bytes(heard), DIALECTS['sics'])}"
             )
         raise PeerError(
-            f"no balance answers, in none of the protocols {', '.join(DIALECTS)}: is it switched on, is the cable right "
-            "(straight or null modem), does its menu say this baud rate, and is its host mode on?"
+            f"no balance answers, in none of the protocols {', '.join(DIALECTS)}: is it switched on, "
+            "is the cable right (straight or null modem), does its menu say this baud rate, is host mode on?"
         )

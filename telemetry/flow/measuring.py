@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _TRIES = 12
 """Times a sample is asked for while the balance moves or is busy."""
 _AGAIN_MS = 250
-_DEFAULT_PATIENCE_MS = 4 * MS_PER_HOUR
+DEFAULT_PATIENCE_MS = 4 * MS_PER_HOUR
 _LEAST_GAP_SAMPLES = 10
 _JUMP_STEPS = 20
 """A jump must be larger than so many last digits, so that noise is none."""
@@ -67,7 +67,7 @@ class Plan:
     samples: int
     corrections: Corrections
     bolus_nl: int | None = None
-    patience_ms: int = _DEFAULT_PATIENCE_MS
+    patience_ms: int = DEFAULT_PATIENCE_MS
     known: KnownError | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +124,11 @@ class Measurement:
     def count(self) -> int:
         """Samples taken, those without a reading among them."""
         return len(self._kept.due_ms)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What befell the balance so far."""
+        return tuple(self._marks)
 
     @property
     def last(self) -> str:

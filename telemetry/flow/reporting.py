@@ -216,7 +216,7 @@ def _closed_form(known: KnownError, found: Analysis) -> Table:
         for window_ms, sampled in found.expected.items()
     ]
     note = (
-        "r (1 + e + a sin(2 pi t / T)) averaged over P gives e and a |sin(pi P/T) / (pi P/T)| above and below it. At the "
+        "r (1 + e + a sin(2 pi t / T)) averaged over P gives e and a |sin(pi P/T) / (pi P/T)| above and below. At the "
         "samples: the same for the windows that begin at a reading; the strokes' grain comes on top."
     )
     columns = ("window P", "max, at the samples", "min, at the samples", "max, any phase", "min, any phase")

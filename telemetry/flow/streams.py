@@ -117,6 +117,7 @@ class DoorStream:
         self.model = ""
         self.serial = ""
         self.speed = ""
+        self.believed_nl_per_day: int | None = None
 
     async def look(self) -> Look:
         """One request; raises ``LinkError``, ``PeerError`` for an answer that is none."""
@@ -124,7 +125,8 @@ class DoorStream:
         try:
             self.model, self.serial = str(found["model"]), str(found["serial"])
             self.speed = str(found["speed"])
-            truth = found["truth"]
+            truth, belief = found["truth"], found["belief"]
+            self.believed_nl_per_day = int(belief["rate_nl_per_day"])
             return Look(int(truth["now_ms"]), int(truth["delivered_nl"]))
         except (KeyError, TypeError, ValueError) as error:
             raise PeerError(
