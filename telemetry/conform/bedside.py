@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,9 @@ class Bedside:
         self._transports: set[Transport] = set()
         self._listeners: list[Callable[[FrameSeen], None]] = []
         self._rivals = 0
+        self._cutting: set[asyncio.Task[None]] = set()
+        self.counted: Counter[tuple[str, str]] = Counter()
+        """Frames seen so far, by direction and name."""
         self.began_ms = clock.link_ms()
         self.pump = VirtualPump(seed=seed, clock=clock, serial=serial, **pump)
         self.pump.take_events()
@@ -191,6 +195,7 @@ class Bedside:
             fields={} if opened is None else _fields(opened),
             fate=fate,
         )
+        self.counted[seen.direction, seen.message] += 1
         self._record.frame(seen)
         for listener in self._listeners:
             listener(seen)
@@ -221,6 +226,16 @@ class Bedside:
         transports, self._transports = self._transports, set()
         for transport in transports:
             await transport.close()
+
+    def cut_at_verdict(self) -> None:
+        """The next verdict of the pump is lost, and every link is cut with it; once."""
+        self.disturb("drop@tx/VerdictReport*1", "the link is cut as soon as the pump has decided")
+
+        def cut(frame: FrameSeen) -> None:
+            if frame.message == "VerdictReport" and frame.fate and not self._cutting:
+                self._cutting.add(asyncio.create_task(self.cut(), name="cut"))
+
+        self.on_frame(cut)
 
     def lift(self) -> None:
         """Take the telemeter off the skin."""
@@ -290,6 +305,8 @@ class Bedside:
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait((self._life,))
+        if self._cutting:
+            await asyncio.wait(self._cutting)
         for transport in self._transports:
             await transport.close()
         for station in (self.station, *self._others):

@@ -40,7 +40,7 @@ class Reading:
     identity: Identity
     status: PumpStatus
     alarms: tuple[Alarm, ...]
-    delivery: DeliveryReport
+    delivery: DeliveryReport | None
     read_ms: int
 
 
@@ -168,6 +168,8 @@ class Writing:
     def show_activity(self, reading: Reading) -> str:
         """``bolus, 0.010 ml of which 0.002 ml are given``; "none" without one."""
         delivery = reading.delivery
+        if delivery is None:
+            return ""
         if delivery.activity is Activity.NONE:
             return "none"
         name = delivery.activity.value.replace("_", " ")
@@ -175,7 +177,10 @@ class Writing:
 
     def show_last_hours(self, reading: Reading) -> str:
         """``340 µg in 0.170 ml in the last 24 h``."""
-        return f"{Dose(reading.delivery.window_24h_ng)} in {Volume(reading.delivery.window_24h_nl)} in the last 24 h"
+        delivery = reading.delivery
+        if delivery is None:
+            return ""
+        return f"{Dose(delivery.window_24h_ng)} in {Volume(delivery.window_24h_nl)} in the last 24 h"
 
     def show_simulated(self) -> str:
         """``SIMULATED``; before any reading too, since this tablet opens test devices only."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telemetry.conform.bedside import Bedside
 from telemetry.conform.operator import ACT_LIMIT_MS, Act, ActKind, Answer, AnswerKind, Field
 from telemetry.conform.programmer.sentences import sentence
 from telemetry.conform.results import EvidenceKind
@@ -16,6 +15,7 @@ from telemetry.units import DailyDose, FlowRate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telemetry.conform.bedside import Bedside
     from telemetry.conform.manifest import Limits, Manifest, Words
     from telemetry.conform.operator import Operator
     from telemetry.conform.recorder import Recorder
@@ -199,7 +199,7 @@ class Bench:
 
     def sent(self, message: str) -> int:
         """How many frames of this name have reached the kit in this step."""
-        return sum(frame.message == message and frame.direction == "to_pump" for frame in self.record.frames)
+        return self.bedside.counted["to_pump", message]
 
     def expect_no_commit(self, when: str) -> bool:
         """No COMMIT has been sent so far."""

@@ -75,9 +75,10 @@ class ProgrammerKit:
 
     def accept(self, transport: Transport) -> Receiver:
         """A link from a listener: it meets the pump of the step that runs."""
-        if self._bench is None:
-            return _Nobody(transport)
-        return self._bench.bedside.accept(transport)
+        return self._meet(transport) or _Waiting(transport, self._meet)
+
+    def _meet(self, transport: Transport) -> Receiver | None:
+        return None if self._bench is None else self._bench.bedside.accept(transport)
 
 
 class OwnKit(ProgrammerKit):
@@ -118,17 +119,25 @@ class ServedKit(ProgrammerKit):
             await self._listener.close()
 
 
-class _Nobody:
-    """Between two steps nothing answers: what comes is dropped, as by a telemeter that is switched off."""
+class _Waiting:
+    """A link that came between two steps: nothing answers, until a step begins that it belongs to."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, find: Callable[[Transport], Receiver | None]) -> None:
         self._transport = transport
+        self._find = find
+        self._found: Receiver | None = None
 
     def data_received(self, data: bytes) -> None:
-        del data
+        """Hand it on, or drop it as a telemeter that is switched off does."""
+        if self._found is None:
+            self._found = self._find(self._transport)
+        if self._found is not None:
+            self._found.data_received(data)
 
     def connection_lost(self, reason: LinkClosedError | None) -> None:
-        del reason
+        """The equipment went away."""
+        if self._found is not None:
+            self._found.connection_lost(reason)
 
 
 __all__ = ["IN_PROCESS", "OwnKit", "ProgrammerKit", "ServedKit"]
