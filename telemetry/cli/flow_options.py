@@ -132,7 +132,7 @@ def plan_of(
     elif bolus_nl is not None:
         length_ms = 25 * every_ms
     else:
-        length_ms = 24 * MS_PER_HOUR if no_flow else stabilise_ms + 2 * longest_ms
+        length_ms = 24 * MS_PER_HOUR if no_flow else stabilise_ms + max(2 * longest_ms, 4 * MS_PER_HOUR)
     kind = "blank" if no_flow else "flow" if bolus_nl is None else "bolus"
     named = {"blank": "Blank run", "flow": "Flow accuracy", "bolus": "Bolus accuracy"}[kind]
     rate = "" if no_flow else f" at {rate_nl_per_day / 1e6:g} ml/day"

@@ -136,6 +136,9 @@ def draw_trumpet(axes: Axes, run: FlowRun, found: Analysis) -> None:
     axes.minorticks_off()
     edges = [*_lows(measured), *_highs(measured), 0.0]
     reach = max(max(edges) - min(edges), 1.0)
+    # Room for the uncertainty, but not so much that it flattens what was measured.
+    room = min(max(unsure), reach / 2)
+    edges += [max(edges) + room, min(edges) - room]
     axes.set_ylim(min(edges) - 0.12 * reach, max(edges) + 0.12 * reach)
     axes.set_xlabel("observation window P")
     axes.set_ylabel("error of flow, %")

@@ -185,17 +185,17 @@ def _results(run: FlowRun, found: Analysis) -> list[Table]:
             str(window.positions),
             words.percent(window.max_percent),
             words.percent(window.min_percent),
-            f"±{found.budgets[window.window_ms].total:.2f} %",
+            f"{found.budgets[window.window_ms].total:.2f} %",
         ]
         if truth:
             true = truth.get(window.window_ms)
             row += ["", ""] if true is None else [words.percent(true.max_percent), words.percent(true.min_percent)]
         rows.append(tuple(row))
-    columns = ["window P", "windows", "Ep(max)", "Ep(min)", "uncertainty"]
-    columns += ["true Ep(max)", "true Ep(min)"] if truth else []
+    columns = ["window P", "windows", "Ep(max)", "Ep(min)", "±"]
+    columns += ["true max", "true min"] if truth else []
     note = (
         f"Overall A = {words.percent(found.measured.overall_percent)} of {run.rate_nl_per_day / 1e6:g} ml/day over "
-        f"{words.span(found.measured.analysed_ms)}. A trumpet shows worst windows, not accuracy over time."
+        f"{words.span(found.measured.analysed_ms)}. A trumpet shows worst windows, not accuracy; ±: uncertainty."
     )
     if found.late is not None:
         edges = [f"{words.span(w.window_ms)}: {_range(w.max_percent, w.min_percent)}" for w in found.late.windows]

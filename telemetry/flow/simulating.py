@@ -23,7 +23,7 @@ from telemetry.sim.overrides import Override, overridden
 from telemetry.sim.profiles import load_profile
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.transport.memory import open_memory
-from telemetry.units import MS_PER_DAY, Duration, Volume
+from telemetry.units import MS_PER_DAY, MS_PER_MINUTE, MS_PER_SECOND, Duration, Volume
 
 if TYPE_CHECKING:
     from telemetry.clock import Clock
@@ -113,11 +113,10 @@ async def simulate(
     *,
     protocol: str = "sics",
     mishaps: tuple[Mishap, ...] = (),
-    bolus_for_ms: int = 60_000,
 ) -> FlowRun:
     """Measure a virtual pump with a virtual balance, on virtual time; raises as ``Measurement.take`` does.
 
-    For boluses the bench gives one at the beginning of each interval, over ``bolus_for_ms``.
+    For boluses the bench gives one at the beginning of each interval, as fast as the pump's maximum rate allows.
     """
     clock = ManualClock()
     device, known = bench_pump(pump, clock)
@@ -141,13 +140,28 @@ async def simulate(
 
     act = None
     if plan.bolus_nl is not None:
-        act = partial(_give, device, Volume(plan.bolus_nl), Duration(bolus_for_ms))
+        act = partial(_give, device, Volume(plan.bolus_nl), _bolus_length(device, pump, plan))
     try:
         async with Balance(opener, clock, dialect_named(protocol)) as balance:
             asked = replace(plan, known=None if plan.kind == "blank" else known)
             return await Measurement(balance, stream, asked, pump=pump_record(device), act=act).take()
     finally:
         await server.close()
+
+
+def _bolus_length(pump: VirtualPump, settings: PumpSettings, plan: Plan) -> Duration:
+    """The shortest that the pump's maximum allows on top of the set rate, in whole seconds, a minute at least."""
+    room = pump.device.profile.max_rate_nl_per_day - settings.rate_nl_per_day
+    length_ms = plan.every_ms
+    if room > 0:
+        seconds = -(-(plan.bolus_nl or 0) * MS_PER_DAY // room // MS_PER_SECOND) + 1
+        length_ms = max(MS_PER_MINUTE, seconds * MS_PER_SECOND)
+    if length_ms >= plan.every_ms:
+        raise UsageError(
+            f"--bolus: {(plan.bolus_nl or 0) / 1e3:g} ul takes this pump {length_ms // MS_PER_SECOND} s on top of the "
+            f"set rate, an interval has {plan.every_ms // MS_PER_SECOND} s; choose a longer --interval"
+        )
+    return Duration(length_ms)
 
 
 def _give(pump: VirtualPump, volume: Volume, duration: Duration) -> None:
