@@ -174,7 +174,7 @@ def test_a_page_needs_no_network_and_no_script(tmp_path: Path) -> None:
 HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(HOSTILE, HOSTILE)
 def test_no_text_of_the_equipment_can_break_the_report(
     tmp_path_factory: pytest.TempPathFactory, one: str, other: str

@@ -188,8 +188,9 @@ def test_every_call_of_the_driver_is_in_the_table() -> None:
         for name in dir(telemetry.Programmer)
         if not name.startswith("_") and name not in {"close", "release", "resolved"}
     }
-    # The telemeter answers for itself; alarms() reads alarms; settle() writes into our own journal only.
-    assert reaching - {"read_telemeter", "watch_contact", "alarms", "settle"} == CALLS.keys()
+    # The telemeter answers for itself; alarms() and follow() read what others read; settle() writes into our own
+    # journal only.
+    assert reaching - {"read_telemeter", "watch_contact", "alarms", "follow", "settle"} == CALLS.keys()
 
 
 @pytest.mark.inv(13)
