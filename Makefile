@@ -17,7 +17,7 @@ PORT ?= 7410
 LISTEN ?= --listen pty: --listen tcp://127.0.0.1:$(PORT)
 # The suite's tests share nothing, so that `make test` runs them side by side. `make test WORKERS=0` runs them in turn.
 WORKERS ?= 2
-PARALLEL = --numprocesses $(WORKERS)
+PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # What is arithmetic alone can tell nothing new on the installed wheel, and coverage's tracer makes it several times slower:
 # `make test` runs it beside the sources without, and everything else once, on the wheel and with. `make coverage` traces all.
 PURE := tests/protocol tests/sim/pump tests/stateful tests/campaigns tests/reference tests/sounds
