@@ -16,8 +16,19 @@ from telemetry.conform.device import (
 from telemetry.conform.device.bench import Bench
 from telemetry.conform.device.catalogue import CATALOGUE, FEATURES
 from telemetry.conform.device.kit import DeviceKit, Found, StationTarget, UrlTarget, own_device
+from telemetry.conform.device.running import run_device
 
 _MODULES = (framing, handshake, conversation, rights, telling, ranges, changes, operations, driven)
 """Importing them declares their steps."""
 
-__all__ = ["CATALOGUE", "FEATURES", "Bench", "DeviceKit", "Found", "StationTarget", "UrlTarget", "own_device"]
+__all__ = [
+    "CATALOGUE",
+    "FEATURES",
+    "Bench",
+    "DeviceKit",
+    "Found",
+    "StationTarget",
+    "UrlTarget",
+    "own_device",
+    "run_device",
+]
