@@ -13,6 +13,7 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from telemetry.errors import BadFrame, BadPayload, UsageError
+from telemetry.link import LAYOUT
 from telemetry.protocol.channel import Direction as Way
 from telemetry.protocol.codec import decode, encode, unpad
 from telemetry.protocol.frame import GARBAGE_SAMPLE, Frame, FrameFault, Garbage, StreamDecoder, decode_frame
@@ -63,6 +64,8 @@ class Shut(StrEnum):
     """Of a sealed type, but of no size that a sealed body has."""
     BAD_MESSAGE = "bad_message"
     """Opened, but no message of this wire table is in it."""
+    OTHER_LAYOUT = "other_layout"
+    """Opened, but the capture's messages are laid out by another wire table than ours (its header says so)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class _Opening:
         self._sessions = list(_sessions(capture))
         self._noted_at = [session.entry for session in self._sessions]
         self._links: dict[int, _Link] = {}
+        self._other = "" if capture.layout in (None, LAYOUT) else f"laid out by {capture.layout}, ours is {LAYOUT}"
 
     def frames(self) -> Iterator[OpenedFrame]:
         last: dict[tuple[int, Direction], tuple[int, CapturedFrame]] = {}
@@ -195,7 +199,7 @@ class _Opening:
         way = Way.TO_PUMP if found.type in _TO_PUMP else Way.FROM_PUMP
         base = replace(base, frame=found, way=way)
         if found.type in _TELEMETER:
-            return _read(base, found.body, Plane.TELEMETER, How.PLAIN)
+            return self._read(base, found.body, Plane.TELEMETER, How.PLAIN)
         if found.type not in _SEALED:
             return replace(base, shut=Shut.HANDSHAKE)
         return self._sealed(base, found)
@@ -216,12 +220,25 @@ class _Opening:
                 payload = unpad(padded)
             except BadPayload as error:
                 return replace(base, payload=padded, how=How.KEYS, shut=Shut.BAD_MESSAGE, detail=str(error))
-            return _read(base, payload, plane, How.KEYS)
+            return self._read(base, payload, plane, How.KEYS)
+        if base.recorded is not None and self._other:
+            return replace(base, how=How.RECORDED, shut=Shut.OTHER_LAYOUT, detail=self._other)
         if base.recorded is not None:
             return _believed(base, base.recorded, plane)
         if not self._sessions:
             return replace(base, shut=Shut.NO_KEYS, detail="the capture holds neither its session's keys nor a message")
         return replace(base, shut=Shut.WRONG_KEYS, detail=f"none of the keys of {len(self._sessions)} sessions fits")
+
+    def _read(self, base: OpenedFrame, payload: bytes, plane: Plane, how: How) -> OpenedFrame:
+        base = replace(base, payload=payload, how=how)
+        if self._other:
+            return replace(base, shut=Shut.OTHER_LAYOUT, detail=self._other)
+        try:
+            message = decode(payload, plane=plane)
+        except BadPayload as error:
+            return replace(base, shut=Shut.BAD_MESSAGE, detail=str(error))
+        said = base.recorded
+        return replace(base, message=message, disagrees=said is not None and dict(said) != describe(message))
 
     def _candidates(self, frame: OpenedFrame) -> Iterator[_Session]:
         """The session that fitted last on this link, then all others, the nearest in the file first."""
@@ -256,16 +273,6 @@ def _key(text: str) -> bytes:
     except ValueError:
         return b""
     return key if len(key) == KEY_SIZE else b""
-
-
-def _read(base: OpenedFrame, payload: bytes, plane: Plane, how: How) -> OpenedFrame:
-    base = replace(base, payload=payload, how=how)
-    try:
-        message = decode(payload, plane=plane)
-    except BadPayload as error:
-        return replace(base, shut=Shut.BAD_MESSAGE, detail=str(error))
-    said = base.recorded
-    return replace(base, message=message, disagrees=said is not None and dict(said) != describe(message))
 
 
 def _believed(base: OpenedFrame, said: Mapping[str, object], plane: Plane) -> OpenedFrame:
