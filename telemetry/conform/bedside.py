@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from telemetry.conform.recorder import Recorder
     from telemetry.model import Role
     from telemetry.programmer import Programmer
+    from telemetry.protocol.channel import SessionInfo
     from telemetry.protocol.frame import Frame
     from telemetry.protocol.messages import Message
     from telemetry.protocol.orders import Order
@@ -96,11 +97,22 @@ class _Misreading:
         return self._device.stage(self._misread(order), digest)
 
 
+class KitFirmware(PumpFirmware):
+    """The pump's firmware, for which every session may have less to say than its credential gave it."""
+
+    as_role: Role | None = None
+
+    def _dispatch(self, session: SessionInfo, request: Message | BadPayload) -> Message:
+        if self.as_role is not None:
+            session = replace(session, role=self.as_role)
+        return super()._dispatch(session, request)
+
+
 class KitStation(Station):
-    """A station whose pump may misread orders, give a credential another role, or be changed for another pump."""
+    """A station whose pump may misread orders, treat everybody as another role, or be changed for another pump."""
 
     misread: Callable[[Order], Order] | None = None
-    roles: dict[Role, Role] = {}  # noqa: RUF012 - replaced, never changed
+    as_role: Role | None = None
     lies_over: Station | None = None
     """The pump that the telemeter lies over now, where it is not this one."""
 
@@ -109,19 +121,19 @@ class KitStation(Station):
         return super().receive(frame) if self.lies_over is None else self.lies_over.receive(frame)
 
     def reboot(self) -> None:
-        """Take ``misread`` and ``roles`` into force: sessions are gone, as after a reset."""
+        """Take ``misread`` and ``as_role`` into force: sessions are gone, as after a reset."""
         self.firmware = self._new_firmware()
 
     def _new_firmware(self) -> PumpFirmware:
         device = self.pump.device
-        slots = [replace(slot, role=self.roles.get(slot.role, slot.role)) for slot in test_slots()]
-        firmware = PumpFirmware(
+        firmware = KitFirmware(
             device,
             secrets=test_pump_secrets(device.identity().pump_id),
-            slots=slots,
+            slots=test_slots(),
             entropy=self._entropy,
             tap=self._tap,
         )
+        firmware.as_role = self.as_role
         if self.misread is not None:
             # The seam is the device, which parses nothing: what it is handed is what the firmware understood.
             firmware._transactions.device = _Misreading(device, self.misread)  # type: ignore[assignment]  # noqa: SLF001
@@ -253,10 +265,10 @@ class Bedside:
         self.station.misread = misread
         self.station.reboot()
 
-    def give_role(self, of: Role, role: Role) -> None:
-        """From now on the credential enrolled for ``of`` has another role on this pump."""
-        self._record.tell(EvidenceKind.DISTURBANCE, f"the pump gives the {of} credential the role {role}")
-        self.station.roles = {of: role}
+    def treat_as(self, role: Role) -> None:
+        """From now on the pump grants every session no more than this role may."""
+        self._record.tell(EvidenceKind.DISTURBANCE, f"the pump grants every session no more than the role {role} may")
+        self.station.as_role = role
         self.station.reboot()
 
     def put_other_pump(self, serial: str, **pump: Any) -> VirtualPump:  # noqa: ANN401 - settings of a VirtualPump

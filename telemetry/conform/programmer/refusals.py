@@ -129,14 +129,13 @@ async def _p54_blocked_update(bench: Bench) -> None:
     group="refusals",
     title="Honours the role that the pump gives it",
     purpose="The role belongs to the pump; a programmer that takes it for a technical error tries again.",
-    stimulus="The pump has made the clinician's credential an observer's; the operator enters 0.190 ml/day and "
-    "confirms.",
+    stimulus="The pump grants no more than an observer may; the operator enters 0.190 ml/day and confirms.",
     expected="The word for not applied, with a reason; the pump is unchanged; it can still be read.",
     sources=(trust("4.9"), itp("10")),
     claims=_CHANGE,
 )
 async def _p55_role_refused(bench: Bench) -> None:
-    bench.bedside.give_role(Role.CLINICIAN, Role.OBSERVER)
+    bench.bedside.treat_as(Role.OBSERVER)
     before = bench.status
     answer = await bench.change("0.190 ml/day")
     if answer.kind.value != "refused":
