@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from telemetry.cli.connecting import json_option
-from telemetry.cli.output import SIMULATED, console, emit, table
+from telemetry.cli.output import SIMULATED, console, emit, note, table
+from telemetry.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from telemetry.cli.decoding import Item
+    from telemetry.cli.decoding import Findings, Item
 
 _EPILOG = """\b
 Examples:
   telemetry read "tcp://127.0.0.1:7410?record=visit.telcap"   records while it reads
   telemetry decode visit.telcap
+  telemetry decode visit.telcap --type Status --explain
+  telemetry decode visit.telcap --pcapng visit.pcapng         for Wireshark
   telemetry decode 02010000                                   a message: ReadStatus
   telemetry decode bytes.bin --json
 """
@@ -26,80 +29,92 @@ _ARROWS = {"tx": "→", "rx": "←"}
 
 @click.command(epilog=_EPILOG)
 @click.argument("source", required=False, default="")
+@click.option("--explain", is_flag=True, help="Show each byte: field, value, unit, meaning, verdict.")
+@click.option("--link", type=click.IntRange(min=1), metavar="N", help="Of a capture: this link alone.")
+@click.option("--type", "kind", metavar="NAME", help="Only this message or frame type: SetRate, BEACON, garbage.")
+@click.option("--pcapng", metavar="OUT", help="Write a capture for Wireshark to OUT (- is standard output).")
 @json_option
-def command(source: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
+def command(source: str, explain: bool, link: int | None, kind: str | None, pcapng: str | None, as_json: bool) -> None:  # noqa: FBT001 - flags
     """Decode SOURCE: a capture (.telcap), a file of bytes, or hexadecimal text of a stream, a frame or a message.
 
-    Frames are shown with their fields, everything else as garbage with the reason. Sealed frames show the opened
-    message where the capture carries it.
+    Hexadecimal text is explained byte by byte. Of a capture, sealed frames are opened where it holds their session's
+    keys or what was in them. Everything else is shown as garbage with the reason.
     """
     from telemetry.cli.decoding import find  # noqa: PLC0415 - --help must not wait for it
 
     if not source:
         raise click.UsageError("SOURCE is missing: a .telcap file, a file of bytes or hexadecimal text")
     found = find(source)
-    frames = sum(item.kind == "frame" for item in found.items)
-    garbage = [item for item in found.items if item.kind == "garbage"]
+    if pcapng is not None:
+        if kind is not None or explain:
+            raise click.UsageError("--pcapng writes all frames of a capture, or of one --link: no --type, no --explain")
+        _export(found, pcapng, link, as_json=as_json)
+        return
+    items = found.chosen(link, kind)
+    explained = explain or found.source == "hex"
     if as_json:
         emit(
             {
                 "simulated": found.simulated,
                 "source": found.source,
-                "frames": frames,
-                "garbage": len(garbage),
-                "items": [item.as_json() for item in found.items],
+                **_counts(items),
+                "items": [item.as_json(explained=explained) for item in items],
             }
         )
         return
-    mark = f"{SIMULATED} " if found.simulated else ""
-    timed = any(item.at_ms is not None for item in found.items)
-    columns = ("link ms", "", "what", "fields") if timed else ("what", "fields")
-    shown = table(f"{mark}{found.source}", *columns)
-    for item in found.items:
-        row = (_what(item), _fields(item))
-        if timed:
-            at = "" if item.at_ms is None else str(item.at_ms)
-            shown.add_row(at, _ARROWS.get(item.direction, ""), *row)
-        else:
-            shown.add_row(*row)
+    _show(found, items, explained=explained)
+
+
+def _counts(items: list[Item]) -> dict[str, object]:
+    frames = sum(item.kind == "frame" for item in items)
+    return {"frames": frames, "garbage": sum(item.kind == "garbage" for item in items)}
+
+
+def _show(found: Findings, items: list[Item], *, explained: bool) -> None:
+    from telemetry.cli.decoded_views import listing, pages  # noqa: PLC0415 - with --json nothing of rich is needed
+
     screen = console()
-    screen.print(shown)
-    screen.print(f"[dim]frames: {frames}, pieces of garbage: {len(garbage)}[/]")
+    mark = f"{SIMULATED} " if found.simulated else ""
+    if explained:
+        if found.source != "hex":
+            screen.print(f"{mark}[bold]{found.source}[/]")
+        for item in items:
+            for page in pages(item, screen.width):
+                screen.print(page)
+    else:
+        timed = any(item.at_ms is not None for item in items)
+        links = len({item.link for item in items if item.link is not None}) > 1
+        columns = (*(("link",) if links else ()), *(("ms", "") if timed else ()), "what", "fields")
+        shown = table(f"{mark}{found.source}", *columns)
+        for item in items:
+            row = listing(item)
+            at = "" if item.at_ms is None else str(item.at_ms)
+            times = (at, _ARROWS.get(item.direction, "")) if timed else ()
+            link = ("" if item.link is None else str(item.link),) if links else ()
+            shown.add_row(*link, *times, *row)
+        screen.print(shown)
+    counts = _counts(items)
+    left_out = len(found.items) - len(items)
+    rest = f", {left_out} others not shown" if left_out else ""
+    screen.print(f"[dim]frames: {counts['frames']}, pieces of garbage: {counts['garbage']}{rest}[/]")
 
 
-def _what(item: Item) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - with --json nothing of rich is needed
+def _export(found: Findings, out: str, link: int | None, *, as_json: bool) -> None:
+    from telemetry.traffic.pcapng_export import export  # noqa: PLC0415 - for this one only
 
-    style = {"garbage": "bold red", "frame": "cyan", "message": "cyan"}.get(item.kind, "dim")
-    return Text(f"garbage: {item.name}" if item.kind == "garbage" else item.name, style=style)
-
-
-def _fields(item: Item) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    fields = dict(item.fields)
-    text = Text()
-    opened = fields.pop("opened", None)
-    if isinstance(opened, dict):
-        content = {name: value for name, value in opened.items() if name != "name"}
-        text.append(str(opened.get("name", "message")), style="bold green")
-        text.append(f" {_pairs(content)}  " if content else "  ")
-    message = fields.pop("message", None)
-    if message is not None:
-        text.append(f"{message} ", style="bold")
-    text.append(_pairs(fields), style="dim" if opened is not None else "")
-    return text
-
-
-def _pairs(fields: dict[str, object]) -> str:
-    return "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_short(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + _pairs(value) + "}"
-    return str(value)
+    if found.capture is None:
+        raise UsageError(f"--pcapng: {found.source} is no capture; record one with ?record=FILE.telcap behind a URL")
+    data, packets = export(found.capture, Path(found.source).name, only_link=link)
+    if out == "-":
+        if as_json:
+            raise click.UsageError("--json: standard output is taken by --pcapng -")
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        Path(out).write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{out}: it cannot be written: {error.strerror}") from error
+    if as_json:
+        emit({"simulated": found.simulated, "source": found.source, "pcapng": out, "packets": packets})
+        return
+    note(f"{out}: {packets} packets for Wireshark. Its dissector: telemetry dissector -o itp.lua")

@@ -111,6 +111,15 @@ def encode_stream(frame_bytes: bytes) -> bytes:
     return b"\0%b\0" % corncobs.encode(frame_bytes)
 
 
+def decode_segment(segment: bytes) -> bytes:
+    """The bytes that stand COBS-encoded between two zeros of a stream; raises ``BadFrame`` for what is no COBS."""
+    try:
+        decoded: bytes = corncobs.decode(segment)
+    except corncobs.DecodeError:
+        raise BadFrame(f"{FrameFault.COBS.value}: {len(segment)} bytes are no COBS") from None
+    return decoded
+
+
 class StreamDecoder:
     """Bytes in, in chunks of any size; frames and typed garbage out, the same for every chunking.
 

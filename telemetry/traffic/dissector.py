@@ -38,6 +38,7 @@ from telemetry.protocol.wire import (
     Kind,
 )
 from telemetry.therapy import DAYS
+from telemetry.traffic.explaining_orders import image_of
 from telemetry.traffic.explaining_units import EXACT, LAST_DATE_S, Form, flag_names, form_of, word_for_ones
 from telemetry.traffic.pcapng_export import HEADER, HEADER_VERSION, Mark
 from telemetry.transport.capture import tool_version
@@ -100,13 +101,6 @@ def layouts() -> Mapping[str, tuple[Field, ...]]:
     if len(found) != len(MESSAGES) + len(RECORDS) + len(IMAGES) + len(HANDSHAKE):  # pragma: no cover - a broken table
         raise ValueError("two layouts of the wire table have the same name")
     return found
-
-
-@cache
-def image_of(kind: OperationKind) -> str | None:
-    """The image that an operation of this kind brings, None for one that brings none."""
-    name = f"{kind.value}_image"
-    return name if name in IMAGES else None
 
 
 def dissector() -> str:

@@ -11,7 +11,7 @@ from telemetry.protocol import codec
 from telemetry.protocol.frame import Frame, encode_frame
 from telemetry.protocol.messages import Begin, Write
 from telemetry.protocol.wire import FrameType, Plane
-from telemetry.traffic.dissector import image_of
+from telemetry.traffic.explaining_orders import image_of
 from telemetry.traffic.pcapng import Direction
 from telemetry.traffic.pcapng_export import Mark, pack
 from tests.support import random_messages
