@@ -180,6 +180,12 @@ HOST_TIME_ALLOWED: dict[str, dict[str, str]] = {
         "loop.call_later": "when an advertisement arrives, and when contact has been away for too long",
         "loop.time": "when the air is free again",
     },
+    "transport/mqtt_broker.py": {"asyncio.wait": "how long a broker may take to acknowledge"},
+    "transport/mqtt_embedded.py": {"asyncio.wait": "how long a broker's clients may take to be told of its end"},
+    "transport/mqtt_wire.py": {
+        "asyncio.wait": "how long a broker may take to let us in, and over the last messages of a close",
+        "loop.time": "what is left of the time for letting us in, after TCP and TLS",
+    },
     "transport/pipe.py": {"asyncio.wait_for": "how long the operating system may take over the last bytes of a close"},
     "transport/pty.py": {"loop.call_later": "how soon to look again for the next opener of the terminal"},
     "transport/rfc2217.py": {"loop.call_later": "how long a second client may wait for the first one to hang up"},
