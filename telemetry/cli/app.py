@@ -40,7 +40,12 @@ _COMMANDS = {
     "flow": ("flow", "The flow-accuracy bench: a balance, start-up and trumpet curves."),
     "fault": ("fault", "The faults on record: explain, inject, clear."),
     "report": ("report", "Pictures and reports of a run."),
+    "hospital": ("hospital", "Show a pump to a hospital: IEEE 11073 SDC, FHIR R5. Read only."),
+    "publish": ("publish", "Publish what a pump says on the hospital's broker (MQTT)."),
     "control": ("control", "The back door of a running simulator: let time pass, see the truth."),
+    "conform": ("conform", "Conformance runs: of a programmer, a device, a subscriber; with a report."),
+    "capture": ("capture", "Record a conversation, one of its own or one between others."),
+    "replay": ("replay", "Play a capture back, as the device or as the programmer."),
     "decode": ("decode", "Explain a capture, bytes or hexadecimal text; hand it to Wireshark."),
     "dissector": ("dissector", "Write the Wireshark dissector of the protocol."),
     "profile": ("profile", "The pump families: every number with its unit, source and confidence."),
@@ -49,12 +54,8 @@ _COMMANDS = {
 }
 _LATER = (
     "bench",
-    "capture",
     "cohort",
-    "conform",
     "fleet",
-    "publish",
-    "replay",
 )
 _EPILOG = """\b
 Try it (two terminals):
