@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from telemetry.flow.streams import Stream
 
-_TRIES = 12
+_TRIES = 24
 """Times a sample is asked for while the balance moves or is busy."""
 _AGAIN_MS = 250
 DEFAULT_PATIENCE_MS = 4 * MS_PER_HOUR
