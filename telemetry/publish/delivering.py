@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from telemetry.publish.messages import Message
     from telemetry.publish.spool import Spool
 
-WINDOW = 20
-"""Messages under way at once: what a broker takes of one client where it says nothing else (mosquitto's default)."""
+WINDOW = 10
+"""Messages under way at once: half of what mosquitto takes of one client where it says nothing else (20)."""
 FIRST_PAUSE_MS = 500
 LONGEST_PAUSE_MS = 30_000
 RECALL_MS = 10_000

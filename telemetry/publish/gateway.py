@@ -44,6 +44,11 @@ FAREWELL_MS = 5_000
 _ANY = "*"
 
 
+def valid_ms(interval_ms: int) -> int:
+    """For how long what was read may be taken for the present."""
+    return max(_LEAST_VALID_MS, _LOOKS_VALID * interval_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where the gateway stands, told at each look and whenever the connection comes or goes."""
@@ -98,7 +103,7 @@ class Gateway:
         self._utc_ms = utc_ms
         self._tell = tell
         self._extras = extras
-        self._valid_ms = max(_LEAST_VALID_MS, _LOOKS_VALID * interval_ms)
+        self._valid_ms = valid_ms(interval_ms)
         self._look: Sighting | None = None
         self._found: Interrogation | None = None
         self._trusted = _ANY
@@ -136,8 +141,8 @@ class Gateway:
     async def run(self, follow: Follow, *, looks: int | None = None) -> None:
         """Publish until ``stop``, or after ``looks`` readings. ``follow(since)`` reads the pump, its log from there.
 
-        Raises ``LinkError`` when the broker refuses the first connection. Returns when all is delivered or five seconds
-        after the end began, whichever is first.
+        Raises ``LinkError`` when the broker refuses the first connection. Returns when all is delivered, five seconds
+        after the end began at the latest, and at once while there is no broker.
         """
         reading = asyncio.create_task(self._read(follow, looks))
         sending = asyncio.create_task(self._send())
@@ -299,6 +304,8 @@ class Gateway:
     async def _farewell(self, sending: asyncio.Task[None]) -> None:
         """Say that it is the end, and wait a while for what is to be delivered."""
         last = self._say_link(stopped=True)
+        if self.delivery.problem:
+            return  # nobody is there, and nobody is kept waiting for it: what waits is on the disk
         self.delivery.wake()
         drained = asyncio.create_task(self.delivery.drained())
         late = asyncio.get_running_loop().create_future()

@@ -177,8 +177,9 @@ def test_whatever_a_pump_says_is_told_as_the_schemas_have_it(found: Interrogatio
         assert one.retain == (one.kind in STATES)
         assert not any(sign in one.topic for sign in "+#\0")
         assert one.topic.startswith(f"{topics.root}/")
-    ids = {json.loads(one.payload)["message_id"] for one in (*first.messages, *second.messages)}
-    assert len(ids) == len(sequences)
+    # A record that is told again because the pump was put back to an older state is the same message again.
+    others = [one for one in (*first.messages, *second.messages) if one.kind is not Kind.LOG]
+    assert len({json.loads(one.payload)["message_id"] for one in others}) == len(others)
 
 
 @given(found=READINGS)
