@@ -233,11 +233,15 @@ def weigh(url: str, protocol: str, as_json: bool) -> int:  # noqa: FBT001 - a fl
 
 async def _weigh(url: str, protocol: str) -> dict[str, object]:
     from telemetry.clock import SystemClock  # noqa: PLC0415 - as above
+    from telemetry.flow.lines import Outcome  # noqa: PLC0415 - as above
 
     async with _balance(url, protocol, SystemClock()) as balance:
         identity = await balance.identify()
         line = await balance.read()
     mass = line.mass_ng
+    text = "" if mass is not None else line.text
+    if line.outcome is Outcome.SILENT and protocol != "auto":
+        text += f"; it may speak another protocol than {protocol}: say --protocol auto"
     return {
         "simulated": identity.simulated,
         "protocol": identity.protocol,
@@ -245,5 +249,5 @@ async def _weigh(url: str, protocol: str) -> dict[str, object]:
         "outcome": line.outcome.value,
         "mass_ng": mass,
         "step_ng": line.step_ng,
-        "text": "" if mass is not None else line.text,
+        "text": text,
     }

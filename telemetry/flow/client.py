@@ -195,7 +195,7 @@ class Balance:
                 break
         if self._heard:
             return Line(Outcome.GARBAGE, text=self._explained(dialect))
-        return Line(Outcome.SILENT, text=f"no answer within {timeout_ms} ms")
+        return Line(Outcome.SILENT, text=f"no answer to {dialect.name} within {timeout_ms} ms")
 
     def _known(self, line: Line) -> Line:
         """Learn the step from a mass; what SBI prints without unit is in the unit that it was seen to print."""

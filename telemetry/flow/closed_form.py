@@ -57,4 +57,5 @@ def sine_cycle_ppm(depth_ppm: int, strokes: int) -> tuple[int, ...]:
 
     Its second half is the first with the other sign, so whole cycles add up to nothing, exactly.
     """
-    return tuple(round(depth_ppm * math.sin(2 * math.pi * (number + 0.5) / strokes)) for number in range(strokes))
+    rising = [round(depth_ppm * math.sin(2 * math.pi * (number + 0.5) / strokes)) for number in range(strokes // 2)]
+    return (*rising, *([0] if strokes % 2 else []), *(-one for one in reversed(rising)))

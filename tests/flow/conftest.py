@@ -21,7 +21,7 @@ def corrections(**changed: int) -> Corrections:
     return Corrections(**{**given, **changed})
 
 
-def plan(hours: int = 60, **changed: Any) -> Plan:
+def plan(hours: int = 60, **changed: Any) -> Plan:  # noqa: ANN401 - any field of a plan
     given: dict[str, Any] = {
         "kind": "flow",
         "title": "a measurement",

@@ -77,7 +77,7 @@ async def test_silence_is_an_answer_after_the_time_allowed() -> None:
     balance, _ = bench(lambda _: None)
     async with balance:
         line = await balance.read()
-    assert (line.outcome, line.text) == (Outcome.SILENT, "no answer within 1000 ms")
+    assert (line.outcome, line.text) == (Outcome.SILENT, "no answer to sics within 1000 ms")
 
 
 async def test_half_a_line_is_garbage_with_advice() -> None:

@@ -183,7 +183,7 @@ def test_another_dialect_is_recognised() -> None:
 
 
 def test_seven_bits_with_parity_are_recognised() -> None:
-    even = bytes(byte | (0x80 if bin(byte).count("1") % 2 else 0) for byte in b"S S     100.00 g\r\n")
+    even = bytes(byte | (0x80 if byte.bit_count() % 2 else 0) for byte in b"S S     100.00 g\r\n")
     assert "8 data bits, no parity" in advice(even, SICS)
 
 

@@ -129,13 +129,14 @@ def test_a_share_is_exact(text: str, ppm: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "mg", "1 lb", "1e3 mg", "0.0000001 mg", "-1 mg", "1 mg mg", "९ mg"])
 def test_an_amount_that_is_none_is_refused_by_its_option(text: str) -> None:
-    with pytest.raises(UsageError, match="^--x: "):
+    with pytest.raises(UsageError, match=r"^--x: "):
         parse_amount("--x", text, MASS)
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_an_amount_or_refused(text: str) -> None:
     try:
-        assert parse_amount("--x", text, MASS) >= 0
-    except UsageError as error:
-        assert str(error).startswith("--x: ")
+        found = parse_amount("--x", text, MASS)
+    except UsageError:
+        return
+    assert found >= 0

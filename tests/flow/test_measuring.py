@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 PUMP = PumpSettings("itb-40", RATE, 7)
 
 
-def taken(*mishaps: str, scale: ScaleSettings | None = None, protocol: str = "sics", **changed: Any) -> FlowRun:
+def taken(
+    *mishaps: str,
+    scale: ScaleSettings | None = None,
+    protocol: str = "sics",
+    **changed: Any,  # noqa: ANN401 - any field of a plan
+) -> FlowRun:
     befalls = tuple(parse_mishap(text) for text in mishaps)
     asked = plan(**{"hours": 48, **changed})
     return asyncio.run(simulate(asked, PUMP, scale or ScaleSettings(), protocol=protocol, mishaps=befalls))
@@ -143,7 +148,7 @@ def test_a_silence_without_end_ends_the_run_with_what_was_measured() -> None:
 @pytest.mark.parametrize(
     ("mishap", "error", "words"),
     [
-        ("silent@0h+1h", LinkError, "no answer within"),
+        ("silent@0h+1h", LinkError, "no answer to sics within"),
         ("garbage@0h+1h", PeerError, "baud rate"),
         ("overload@0h+1h", PeerError, "overload"),
         ("unplug@0h+1h", LinkError, "closed"),
