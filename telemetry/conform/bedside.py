@@ -350,6 +350,7 @@ async def pass_until(clock: Clock, link_ms: int) -> None:
 
 def _fields(message: Message) -> dict[str, str]:
     shown = {name: str(value) for name, value in describe(message).items() if name != "name"}
+    shown.pop("token", None)  # of this session alone, and nobody's business in a report
     return {name: text if len(text) <= _LONG_FIELD else f"{text[:_LONG_FIELD]}…" for name, text in shown.items()}
 
 

@@ -126,7 +126,7 @@ async def _p24_shows_the_read_back(bench: Bench) -> None:
     await bench.change("0.180 ml/day")
     after = await bench.show(Field.AFTER)
     if not after:
-        bench.record.conclude("no review came up")
+        bench.expect_no_commit("where no review comes up")
     else:
         bench.expect_therapy(after, "after, as the pump read it back", rate=198_000, dose=396_000)
     await bench.act(ActKind.CANCEL)

@@ -1,0 +1,142 @@
+"""Our own tablet passes every step, repeatably; a tablet with a fault of its own does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry.conform.manifest import Limits, Manifest
+from telemetry.conform.operator import Act, ActKind, Answer, AnswerKind, Field
+from telemetry.conform.own import Tablet
+from telemetry.conform.programmer.catalogue import FEATURES, programmer_steps
+from telemetry.conform.programmer.running import run_own
+from telemetry.conform.results import EvidenceKind, Verdict, parse_run
+from telemetry.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from telemetry.conform.own_screen import Reading
+    from telemetry.conform.results import Run
+
+pytestmark = pytest.mark.virtual
+
+LEAST_STEPS = 30
+"""What a programmer's catalogue has at least (the issue)."""
+
+
+async def test_our_own_tablet_has_no_finding_and_the_run_is_the_same_for_its_seed() -> None:
+    first = await run_own(seed=7)
+    assert [(step.number, finding.observed) for step, finding in first.findings()] == []
+    assert {step.verdict for step in first.steps} == {Verdict.PASS}
+    assert first.passed
+    assert first.simulated
+    assert len(first.steps) == len(programmer_steps()) >= LEAST_STEPS
+    assert parse_run(first.to_json()) == first
+    again = await run_own(seed=7)
+    assert again.digest() == first.digest()
+    other = await run_own(seed=8)
+    assert other.passed
+    assert other.digest() != first.digest()
+
+
+async def test_every_step_judges_something_and_leaves_frames() -> None:
+    run = await run_own()
+    for step in run.steps:
+        assert any(one.kind is EvidenceKind.JUDGED for one in step.evidence), step.number
+        assert step.frames, step.number
+        assert step.sources, step.number
+
+
+async def test_a_step_alone_does_what_it_does_in_the_whole_run() -> None:
+    alone = await run_own(patterns=["P-41"])
+    assert [step.number for step in alone.steps] == ["P-41"]
+    whole = {step.number: step for step in (await run_own()).steps}["P-41"]
+    assert [frame.message for frame in alone.steps[0].frames] == [frame.message for frame in whole.frames]
+    assert "P-40" in alone.deviations[0].text
+
+
+async def test_what_is_not_claimed_is_never_passed() -> None:
+    claims = tuple(name for name in FEATURES if name not in {"bolus", "follow"})
+    run = await run_own(manifest=Manifest(claims=claims, left_out={"P-03": "its screen shows doses per hour only"}))
+    verdicts = {step.number: step.verdict for step in run.steps}
+    for step in programmer_steps():
+        unclaimed = {"bolus", "follow"} & set(step.claims) or step.number == "P-03"
+        assert verdicts[step.number] is (Verdict.NOT_CLAIMED if unclaimed else Verdict.PASS), step.number
+    reasons = {deviation.step: deviation.text for deviation in run.deviations}
+    assert reasons["P-03"] == "its screen shows doses per hour only"
+    assert "bolus" in reasons["P-40"]
+
+
+async def test_a_claim_that_is_not_kept_is_a_finding() -> None:
+    hasty = Manifest(limits=Limits(poll_interval_ms=500, give_up_ms=100))
+    run = await run_own(manifest=hasty, patterns=["P-19", "P-80"])
+    assert {step.number: step.verdict for step in run.steps} == {"P-19": Verdict.FAIL, "P-80": Verdict.FAIL}
+    measured = run.steps[1].measurements[0]
+    assert not measured.held
+    assert measured.values[0] > measured.limit == 100  # type: ignore[operator]
+
+
+async def found(tablet: type[Tablet], *patterns: str) -> set[str]:
+    """The steps that have a finding."""
+    run: Run = await run_own(patterns=patterns, tablet=tablet)
+    return {step.number for step in run.steps if step.verdict is Verdict.FAIL}
+
+
+class Milligrams(Tablet):
+    def show_dose(self, reading: Reading) -> str:
+        return super().show_dose(reading).replace("µg", "mg")
+
+
+class Hasty(Tablet):
+    async def decide(self) -> bool:
+        return True
+
+
+class Obliging(Tablet):
+    def accepted(self, warnings: Collection[str]) -> Collection[str]:
+        return {*warnings, "daily_dose_change"}
+
+
+class Patient(Tablet):
+    """Shows for ever what it read once."""
+
+    async def poll(self) -> None:
+        return
+
+    def stale(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("tablet", "number"),
+    [(Milligrams, "P-03"), (Hasty, "P-21"), (Obliging, "P-52"), (Patient, "P-16"), (Patient, "P-71")],
+)
+async def test_a_fault_is_found_by_the_step_that_is_for_it(tablet: type[Tablet], number: str) -> None:
+    assert await found(tablet, number) == {number}
+    assert await found(Tablet, number) == set()
+
+
+class Lazy(Tablet):
+    async def do(self, act: Act) -> Answer:
+        if act.kind is ActKind.BOLUS:
+            return Answer(AnswerKind.UNABLE)
+        if act.kind is ActKind.SHOW and act.field == Field.CLOCK:
+            return Answer(AnswerKind.SKIPPED)
+        return await super().do(act)
+
+
+async def test_what_is_left_out_or_impossible_has_no_verdict() -> None:
+    run = await run_own(patterns=["P-09", "P-40"], tablet=Lazy)
+    assert {step.verdict for step in run.steps} == {Verdict.INCONCLUSIVE}
+    assert not run.passed
+    assert "left out" in run.steps[0].reason
+    assert "claimed" in run.steps[1].reason
+
+
+async def test_a_pattern_that_fits_no_step_and_a_negative_seed_are_misuse() -> None:
+    with pytest.raises(UsageError, match=r"P-99.*groups are reading"):
+        await run_own(patterns=["P-99"])
+    with pytest.raises(UsageError, match="seed"):
+        await run_own(seed=-1)
