@@ -119,4 +119,5 @@ def as_json(pump: ReplayedPump) -> dict[str, object]:
         "played": pump.played,
         "differing": pump.differing + len(missing),
         "differences": [one.as_json() for one in found],
+        "told": [str(one) for one in found],
     }

@@ -120,8 +120,10 @@ def _unlike(was: object, came: object, free: frozenset[str], path: str = "") -> 
         for key in was:
             if key not in free:
                 yield from _unlike(was[key], came.get(key), free, f"{path}.{key}" if path else str(key))
-    elif isinstance(was, list) and isinstance(came, list) and len(was) == len(came):
-        for index, (one, two) in enumerate(zip(was, came, strict=True)):
+    elif isinstance(was, list) and isinstance(came, list):
+        if len(was) != len(came):
+            yield f"{path}.length", len(was), len(came)
+        for index, (one, two) in enumerate(zip(was, came, strict=False)):
             yield from _unlike(one, two, free, f"{path}[{index}]")
     elif was != came:
         yield path, was, came

@@ -54,7 +54,12 @@ class Carried:
             self._recorded.setdefault(came, was)
         if isinstance(now, wire.Begin):
             self._setting_clock = now.kind is OperationKind.CLOCK
-        if isinstance(recorded, wire.Write) and isinstance(now, wire.Write) and recorded.data != now.data:
+        if (
+            isinstance(recorded, wire.Write)
+            and isinstance(now, wire.Write)
+            and self._setting_clock
+            and _same_but_for_the_moment(recorded.data, now.data)
+        ):
             self._images[recorded.data] = now.data
             self._images[hashlib.sha256(recorded.data).digest()] = hashlib.sha256(now.data).digest()
 

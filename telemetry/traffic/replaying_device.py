@@ -7,6 +7,7 @@ is computed: what was not recorded is refused, and whatever differs is told.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
@@ -62,6 +63,8 @@ class ReplayedPump:
         """Whether a difference ended it (``strict``)."""
         self.found: list[Difference] = []
         self.differing = 0
+        self.finished = asyncio.Event()
+        """Set when everything was asked for, or a difference ended it, and the last client has gone."""
         self._clock = clock
         self._speed = speed
         self._strict = strict
@@ -109,6 +112,8 @@ class ReplayedPump:
 
     def _lost(self, link: FrameLink) -> None:
         self._links.pop(link, None)
+        if not self._links and (self.done or self.ended):
+            self.finished.set()
 
     def _frame(self, link: FrameLink, frame: Frame) -> None:
         if frame.type is FrameType.TELEMETER_REQ:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +11,9 @@ from telemetry.protocol.wire import MESSAGES, FrameType
 from telemetry.traffic.opening import How, OpenedFrame, Shut, open_file
 from telemetry.transport.capture import read_capture
 from tools import captures
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _frames(name: str) -> list[OpenedFrame]:
