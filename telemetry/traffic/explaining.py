@@ -240,7 +240,7 @@ def _refused(kind: str, name: str, parts: tuple[Part, ...], error: BadPayload) -
 
 def _message_rows(data: bytes, plane: Plane | None, padded: bool, rows: list[Row]) -> None:  # noqa: FBT001 - internal
     if not data:
-        rows.append(Row(0, b"", "opcode", "", fault="empty: a payload has at least its header"))
+        rows.append(Row(0, b"", "opcode", "", fault=f"{'padding' if padded else 'empty'}: no byte at all"))
         return
     spec = BY_OPCODE.get(data[0])
     opcode_fault = ""

@@ -16,8 +16,10 @@ from telemetry.protocol.frame import MAX_SEGMENT, Frame, decode_frame, encode_fr
 from telemetry.protocol.messages import Beacon, ClockImage, ReadTelemeter
 from telemetry.protocol.wire import BY_NAME, HANDSHAKE, IMAGES, MESSAGES, RECORDS, FrameType, Kind, Plane
 from telemetry.therapy import ProgramStep
-from telemetry.traffic.dissector import FRAME_FAULTS, layouts
+from telemetry.traffic.dissector import FRAME_FAULTS, layout_name, layouts
+from telemetry.traffic.explaining_orders import Orders
 from telemetry.traffic.explaining_units import Form, form_of, meaning
+from telemetry.traffic.opening import open_capture
 from telemetry.traffic.pcapng import Direction, Interface, Packet, pcapng
 from telemetry.traffic.pcapng_export import HEADER, export, pack
 from telemetry.transport.capture import read_capture
@@ -31,7 +33,15 @@ from tests.support.itp_packets import (
     packets_of_record,
     sealed,
 )
-from tests.support.tshark_comparison import FIXTURES, of_vectors_and_random, table_names, write
+from tests.support.tshark_comparison import (
+    DIALECT,
+    FIXTURES,
+    expected_message,
+    of_vectors_and_random,
+    table_names,
+    unescaped,
+    write,
+)
 from tests.support.wireshark import Tshark
 
 if TYPE_CHECKING:
@@ -239,6 +249,39 @@ def test_a_packet_that_is_none_is_said_to_be_none(tshark: Tshark, tmp_path: Path
     assert seen[0].faults == []
     assert all("capture" in one.faults for one in seen[1 : 1 + len(cut) + len(behind)])
     assert seen[1 + len(cut) + len(behind)].faults.count("capture") == 2
+
+
+@pytest.mark.parametrize("path", sorted((FIXTURES / "captures").glob("*.telcap")), ids=lambda path: path.stem)
+def test_a_recorded_visit_is_seen_as_we_open_it(path: Path, tshark: Tshark, tmp_path: Path) -> None:
+    capture = read_capture(path)
+    data, count = export(capture, path.name)
+    (tmp_path / "x.pcapng").write_bytes(data)
+    seen = tshark.packets(tmp_path / "x.pcapng")
+    frames = list(open_capture(capture))
+    assert len(seen) == len(frames) == count
+    orders: dict[int, Orders] = {}
+    images = 0
+    for one, frame in zip(seen, frames, strict=True):
+        assert one.frames == [frame.name if frame.frame is None else frame.frame.type.name]
+        if frame.message is not None:
+            wanted = expected_message(codec.encode(frame.message))
+            assert (one.message, unescaped(one.fields_of(layout_name(wanted.name)))) == (wanted.name, wanted.fields)
+            image = orders.setdefault(frame.link, Orders()).follow(frame.message)
+            if image is not None and image.name is not None:
+                assert one.fields_of(image.name) == DIALECT.record(image.name, image.data)
+                images += 1
+    if path.stem == "every-message":
+        # A message that no capture holds would be compared by nobody.
+        assert {one.message for one in seen if one.message} == {spec.name for spec in MESSAGES}
+        assert images > 3
+
+
+def test_capinfos_reads_what_the_file_says_of_itself(tshark: Tshark, tmp_path: Path) -> None:
+    said = tshark.capinfos(visit(tmp_path))
+    assert "File encapsulation:  USER 0" in said
+    assert "SIMULATED devices only; not for clinical use" in said
+    assert "Name = link 1" in said
+    assert "Strict time order:   True" in said
 
 
 def test_a_whole_capture_goes_through_with_everything_it_holds(tshark: Tshark, tmp_path: Path) -> None:

@@ -48,14 +48,22 @@ class Tshark:
         if program is None:
             skip_or_fail("tshark is not installed (Debian: tshark)")
         self._program = program
-        self._home = folder / "home"
-        self._home.mkdir()
+        home = folder / "home"
+        home.mkdir()
+        # A folder of its own: whoever runs the tests may have a dissector among their plug-ins.
+        self._environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         self._script = folder / "itp.lua"
         self._script.write_text(dissector(), encoding="utf-8")
         self.version = self._run("--version").partition("\n")[0]
         # Name and type of every field that the dissector registered.
         lines = (line.split("\t") for line in self._run("-G", "fields", lua=True).splitlines())
         self.types = {row[2]: row[3] for row in lines if row[0] == "F" and row[2].startswith("itp.")}
+
+    def capinfos(self, path: Path) -> str:
+        """What Wireshark's own tool says of the file."""
+        return subprocess.run(
+            ["capinfos", str(path)], capture_output=True, check=True, timeout=LIMIT_S, env=self._environment, text=True
+        ).stdout
 
     def _run(self, *arguments: str, lua: bool = False) -> str:
         more = ("-X", f"lua_script:{self._script}") if lua else ()
@@ -64,8 +72,7 @@ class Tshark:
             capture_output=True,
             check=True,
             timeout=LIMIT_S,
-            # A folder of its own: whoever runs the tests may have a dissector among their plug-ins.
-            env={"HOME": str(self._home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            env=self._environment,
         )
         said = done.stderr.decode()
         assert "lua" not in said.lower(), said
