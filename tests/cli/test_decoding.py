@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from telemetry import FlowRate, connect_sync
 from telemetry.cli import decoding
 from telemetry.errors import UsageError
 from telemetry.protocol import Frame, FrameType, ReadStatus, ReadTelemeter, encode, encode_frame, encode_stream, pad
+from telemetry.traffic.dissector import dissector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Done
 
@@ -159,3 +162,159 @@ def test_the_command_shows_garbage_with_its_reason(telemetry: Callable[..., Done
     assert "too_short" in done.out
     found = telemetry("decode", "01020304", "--json").json
     assert (found["frames"], found["garbage"], found["simulated"]) == (0, 1, None)
+
+
+SET_RATE_HEX = (
+    "1001 3a00 0100000000000000d7c48fdd1f8103d0 0000000000000000 01000000 a41c3038141b0a49 0100 80841e00 01000000 "
+    "f0490200 e093040000000000"
+)
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"
+
+
+def visit(tmp_path: Path) -> Path:
+    """A recorded visit: a rate is set."""
+    path = tmp_path / "visit.telcap"
+    with connect_sync(f"sim:?record={path}") as programmer:
+        programmer.set_rate(FlowRate.parse("0.150 ml/day"))
+        programmer.read_alarms()
+        programmer.read_log()
+    return path
+
+
+@pytest.mark.real
+def test_hexadecimal_text_is_explained_byte_by_byte(telemetry: Callable[..., Done]) -> None:
+    done = telemetry("decode", SET_RATE_HEX)
+    assert done.status == 0
+    assert re.search(r"50 +│ f0490200 +│ rate_nl_per_day +│ 150000 nl/day = 0.150", done.out)
+    assert "operation 1 of its slot" in done.out
+    assert "✓ SetRate is right in every field" in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines())
+    (item,) = telemetry("decode", SET_RATE_HEX, "--json").json["items"]
+    assert item["explanation"]["whole"] is True
+    rows = {row["field"]: row for row in item["explanation"]["parts"][0]["rows"]}
+    assert rows["rate_nl_per_day"] == {
+        "offset": 50,
+        "length": 4,
+        "hex": "f0490200",
+        "field": "rate_nl_per_day",
+        "value": "150000",
+        "unit": "nl/day",
+        "meaning": "0.150 ml/day",
+    }
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ASK.hex()[:-2] + "00", ["✗ no frame: crc", "right would be 0x", "zlib.crc32"]),
+        (SET_RATE_HEX.replace("80841e00", "80841e"), ["✗ SetRate is refused", "length: 58 bytes declared, 57 after"]),
+        (SET_RATE_HEX.replace("0100 8084", "0900 8084"), ["0x0009 is no code of the table", "✗ unknown_code"]),
+        ("0005010100", ["✗ no frame: cobs", "put a zero before and behind"]),
+        ("10010000", ["truncated", "docs/protocol.md, 7"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_to_do(text: str, said: list[str], telemetry: Callable[..., Done]) -> None:
+    done = telemetry("decode", text)
+    assert done.status == 0
+    shown = " ".join(done.out.replace("│", " ").split())
+    for words in said:
+        assert words in shown, shown
+
+
+@pytest.mark.real
+def test_a_capture_shows_what_was_sealed_as_quantities_and_orders(
+    tmp_path: Path, telemetry: Callable[..., Done]
+) -> None:
+    path = visit(tmp_path)
+    done = telemetry("decode", str(path))
+    shown = " ".join(re.sub(r"[│╭╮╰╯─]|(?<=│) +(?=│)", " ", done.out).split())
+    assert "rate 0.150 ml/day; dose 300 µg/day" in shown
+    assert "program_image: schema 1; mode simple_continuous" in shown
+    assert "records[0]: sequence" in shown
+    assert "image 010e" not in shown
+    found = telemetry("decode", str(path), "--json").json
+    (staged,) = [one for one in found["items"] if one["fields"].get("opened", {}).get("name") == "Staged"]
+    order = staged["fields"]["opened"]["order"]
+    assert (order["image"], order["rate_nl_per_day"], order["steps"]) == ("program_image", 150_000, [])
+    assert staged["fields"]["opened_by"] == "keys"
+    (log,) = [one for one in found["items"] if one["fields"].get("opened", {}).get("name") == "LogPage"]
+    assert log["fields"]["opened"]["records"][0]["code"] == "power_on"
+
+
+@pytest.mark.real
+def test_a_capture_is_looked_at_by_link_and_type(tmp_path: Path, telemetry: Callable[..., Done]) -> None:
+    path = visit(tmp_path)
+    found = telemetry("decode", str(path), "--type", "set-rate", "--json").json
+    assert (found["frames"], found["items"][0]["fields"]["opened"]["rate_nl_per_day"]) == (1, 150_000)
+    assert telemetry("decode", str(path), "--type", "BEACON", "--json").json["frames"] == 1
+    assert telemetry("decode", str(path), "--link", "1", "--json").json["frames"] > 10
+    shown = telemetry("decode", str(path), "--type", "Staged", "--explain").out
+    assert "the image of the order" in shown
+    assert "others not shown" in shown
+    unknown = telemetry("decode", str(path), "--link", "2")
+    assert (unknown.status, "--link: 2 is none of the links: 1" in unknown.err) == (2, True)
+    no_type = telemetry("decode", str(path), "--type", "SetRat")
+    assert no_type.status == 2
+    assert "--type: 'SetRat' is none of ReadIdentity" in no_type.err
+
+
+@pytest.mark.real
+def test_a_capture_is_written_for_wireshark(tmp_path: Path, telemetry: Callable[..., Done]) -> None:
+    path, out = visit(tmp_path), tmp_path / "visit.pcapng"
+    done = telemetry("decode", str(path), "--pcapng", str(out))
+    assert (done.status, done.out) == (0, "")
+    assert "packets for Wireshark" in done.err
+    assert out.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    found = telemetry("decode", str(path), "--pcapng", str(out), "--json").json
+    assert found["pcapng"] == str(out)
+    assert found["packets"] == telemetry("decode", str(path), "--json").json["frames"]
+    for arguments, said in (
+        ((ASK.hex(), "--pcapng", str(out)), "hex is no capture"),
+        ((str(path), "--pcapng", str(tmp_path)), "cannot be written"),
+        ((str(path), "--pcapng", str(out), "--type", "Status"), "no --type"),
+        ((str(path), "--pcapng", "-", "--json"), "standard output is taken"),
+    ):
+        refused = telemetry("decode", *arguments)
+        assert refused.status == 2
+        assert said in refused.err
+
+
+@pytest.mark.real
+def test_the_dissector_is_written_where_it_is_wanted(tmp_path: Path, telemetry: Callable[..., Done]) -> None:
+    out = tmp_path / "itp.lua"
+    assert telemetry("dissector").out == dissector()
+    done = telemetry("dissector", "-o", str(out))
+    assert (done.status, done.out, out.read_text(encoding="utf-8")) == (0, "", dissector())
+    assert telemetry("dissector", "-o", str(tmp_path)).status == 2
+
+
+def test_what_the_recorder_said_is_told_apart_from_what_the_keys_open(tmp_path: Path) -> None:
+    lines = visit(tmp_path).read_text(encoding="utf-8").splitlines()
+    said = [line.replace('"rate_nl_per_day":150000', '"rate_nl_per_day":160000') for line in lines]
+    (tmp_path / "said.telcap").write_text("\n".join(said), encoding="utf-8")
+    (tmp_path / "keyless.telcap").write_text("\n".join(x for x in said if '"keys"' not in x), encoding="utf-8")
+    bare = [re.sub(r',"message":\{.*\}\}$', "}", line) for line in lines if '"keys"' not in line]
+    (tmp_path / "bare.telcap").write_text("\n".join(bare), encoding="utf-8")
+
+    def set_rate(name: str) -> dict[str, object]:
+        found = decoding.find(str(tmp_path / name)).chosen(None, "SetRate")
+        return found[0].fields if found else {}
+
+    opened = set_rate("said.telcap")
+    assert cast("dict[str, object]", opened["opened"])["rate_nl_per_day"] == 150_000
+    assert cast("dict[str, object]", opened["recorded_otherwise"])["rate_nl_per_day"] == 160_000
+    recorded = set_rate("keyless.telcap")
+    assert recorded["opened_by"] == "recorded"
+    assert set_rate("bare.telcap") == {}
+    shut = decoding.find(str(tmp_path / "bare.telcap")).chosen(None, "REQ")[0]
+    assert shut.fields["shut"] == "no_keys"
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.telcap")), ids=lambda path: path.stem)
+def test_every_item_of_a_recorded_visit_is_explained(path: Path) -> None:
+    for item in decoding.find(str(path)).items:
+        if item.explain is not None:
+            explanation = item.explain()
+            assert explanation.whole, explanation
+            json.dumps(item.as_json(explained=True))
