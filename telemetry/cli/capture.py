@@ -82,10 +82,11 @@ async def _tap(url: str, listen_url: str, output: Path, seconds: float | None) -
     from telemetry.clock import SystemClock  # noqa: PLC0415 - as above
     from telemetry.traffic.tapping import Tap  # noqa: PLC0415 - as above
 
-    async with Tap(url, listen_url, output, SystemClock(), on_event=lambda text: note(f"telemetry: {text}")) as tap:
+    clock = SystemClock()
+    async with Tap(url, listen_url, output, clock, on_event=lambda text: note(f"telemetry: {text}")) as tap:
         note(f"telemetry: offered at {tap.url}; everything goes to {url} and into {output}; Ctrl-C ends")
         with told_to_end() as told:
-            await first_of(told, tap.failed, seconds=seconds)
+            await first_of(told, tap.failed, clock=clock, seconds=seconds)
         if tap.failure is not None:
             raise tap.failure
 
@@ -97,11 +98,12 @@ async def _look(url: str, output: Path, interval_s: int, polls: int | None, seco
     from telemetry.programmer import connect  # noqa: PLC0415 - as above
 
     recorded = _recorded(url, output)
+    clock = SystemClock()
     last: list[Sighting] = []
 
     async def look() -> None:
         done = 0
-        async with connect(recorded, clock=SystemClock(), role=role) as programmer:
+        async with connect(recorded, clock=clock, role=role) as programmer:
             async for sighting in programmer.follow(interval_s * _MS_PER_S):
                 last[:] = [sighting]
                 done += 1
@@ -112,7 +114,7 @@ async def _look(url: str, output: Path, interval_s: int, polls: int | None, seco
     looking = asyncio.create_task(look())
     looking.add_done_callback(lambda _task: ended.set())
     with told_to_end() as told:
-        await first_of(told, ended, seconds=seconds)
+        await first_of(told, ended, clock=clock, seconds=seconds)
     if not looking.done():
         looking.cancel()
         await asyncio.wait((looking,))

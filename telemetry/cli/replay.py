@@ -119,7 +119,7 @@ async def _as_device(
             stack.push_async_callback(listener.close)
             note(f"telemetry: SIMULATED device of {script.source} at {listener.url}; Ctrl-C ends")
         with told_to_end() as told:
-            await first_of(told, pump.finished, seconds=seconds)
+            await first_of(told, pump.finished, clock=clock, seconds=seconds)
         return as_json(pump)
 
 

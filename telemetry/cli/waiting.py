@@ -7,8 +7,12 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
+from telemetry.units import MS_PER_SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from telemetry.clock import Clock
 
 
 @contextlib.contextmanager
@@ -25,13 +29,17 @@ def told_to_end() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def first_of(*events: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for one of the events, so many seconds at most; whether one came."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+async def first_of(*events: asyncio.Event, clock: Clock, seconds: float | None) -> None:
+    """Wait for one of the events, so many seconds of the clock's link time at most."""
+    over = asyncio.Event()
+    waiting = [asyncio.ensure_future(event.wait()) for event in (*events, over)]
+    due_ms = None if seconds is None else clock.link_ms() + round(seconds * MS_PER_SECOND)
+    cancel = None if due_ms is None else clock.call_at(due_ms, over.set)
     try:
-        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        if cancel is not None:
+            cancel()
         for one in waiting:
             one.cancel()
         await asyncio.wait(waiting)
