@@ -31,6 +31,8 @@ class Lines:
         self._descriptor = descriptor
         self._buffer = b""
         self._ended = False
+        self._dropping = False
+        """Whether the rest of a line that was too long is still to come."""
         self._waiter: asyncio.Future[None] | None = None
         try:
             asyncio.get_running_loop().add_reader(descriptor, self._readable)
@@ -52,6 +54,9 @@ class Lines:
             data = b""
         if not data:
             self.close()
+        if self._dropping:
+            _, found, data = data.partition(b"\n")
+            self._dropping = not found
         self._buffer += data
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -63,7 +68,7 @@ class Lines:
                 rest, self._buffer = self._buffer, b""
                 return rest.decode("utf-8", "replace") if rest else None
             if len(self._buffer) > _LONGEST_LINE:
-                self._buffer = b""
+                self._buffer, self._dropping = b"", True
                 raise ValueError(f"a line is longer than {_LONGEST_LINE} bytes")
             self._waiter = asyncio.get_running_loop().create_future()
             if not await clock.wait(self._waiter, deadline_ms):

@@ -104,7 +104,8 @@ def test_bytes_that_are_no_run_are_refused_in_words(data: bytes) -> None:
 
 
 def base() -> dict[str, object]:
-    step = dict.fromkeys(("group", "title", "purpose", "stimulus", "expected"), "x") | {
+    step = {
+        **dict.fromkeys(("group", "title", "purpose", "stimulus", "expected"), "x"),
         "number": "P-01",
         "sources": [],
         "claims": [],
