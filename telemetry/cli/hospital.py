@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import click
@@ -23,11 +24,12 @@ from telemetry.model import Role
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from telemetry.hospital.sdc.provider import Place
     from telemetry.hospital.sdc.states import Ages
     from telemetry.interrogation import Interrogation, Sighting
+    from telemetry.programmer import Programmer
 
 _SLACK_MS = 5_000
 """A look at the pump takes time itself: a reading is called old no sooner than this after the second one is due."""
@@ -121,7 +123,10 @@ async def _serve(url: str, place: Place, ages: Ages, poll_ms: int, role: str, *,
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _end, ended, serving)
     try:
-        async with connect(url, clock=clock, role=role) as programmer, aclosing(programmer.follow(poll_ms)) as looks:  # type: ignore[type-var]
+        async with (
+            connect(url, clock=clock, role=role) as programmer,
+            aclosing(_looks(programmer, poll_ms)) as looks,
+        ):
             first = _need_read(await anext(looks))
             provider = await asyncio.to_thread(PumpProvider, first, place, poll_ms=poll_ms, ages=ages)
             try:
@@ -209,3 +214,88 @@ def _location(text: str | None) -> tuple[str, str, str] | None:
     if len(parts) != 3 or not all(parts):
         raise UsageError(f"--location: {text!r} is not facility/point of care/bed, as in bench/lab-2/1")
     return parts[0], parts[1], parts[2]
+
+
+_FHIR_EPILOG = """\b
+Examples:
+  telemetry hospital fhir tcp://127.0.0.1:7410 -o bundle.json
+  telemetry hospital fhir tcp://127.0.0.1:7410 --since 40
+"""
+
+
+@command.command(epilog=_FHIR_EPILOG)
+@url_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
+@click.option(
+    "--since", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Log: from this record on."
+)
+@role_option(Role.OBSERVER)
+@arm_option
+@json_option
+def fhir(
+    url: str,
+    output: Path | None,
+    since: int,
+    role: str,
+    arm: bool,  # noqa: FBT001 - a flag
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Read the pump once and write a Bundle of FHIR R5.
+
+    Device, DeviceMetric, Observation, MedicationAdministration and DetectedIssue, every one tagged as test data. On
+    standard output unless -o names a file. A pump that cannot be read gives a bundle that says so, and status 3.
+    """
+    place = need_url(url)
+    refuse_arm(arm=arm)
+    if as_json and output is None:
+        raise UsageError("--json: is about the file that -o names; without -o the bundle itself is what is printed")
+    need("fhir.resources", "pydantic")
+    from telemetry.hospital.fhir.bundle import bundle_of, text_of  # noqa: PLC0415 - --help must not wait for it
+    from telemetry.hospital.fhir.checking import check  # noqa: PLC0415 - as above
+
+    sighting = asyncio.run(_look(place, since, role))
+    bundle = bundle_of(sighting, since=since)
+    text = text_of(bundle)
+    check(text)
+    counts = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
+    if output is None:
+        click.echo(text)
+    else:
+        _write(output, text)
+        if as_json and not isinstance(sighting, NotRead):
+            emit({"simulated": True, "file": str(output), "resources": dict(counts), "bundle": bundle["id"]})
+        elif not as_json:
+            console().print(f"{SIMULATED} a Bundle of FHIR R5: {_counted(counts)}")
+            console().print(f"written: {output}", soft_wrap=True, markup=False)
+    if isinstance(sighting, NotRead):
+        raise LinkError(f"the pump could not be read; the bundle says so and holds nothing else: {sighting.reason}")
+
+
+async def _look(url: str, since: int, role: str) -> Sighting:
+    from telemetry.programmer import connect  # noqa: PLC0415 - as above
+
+    async with (
+        connect(url, clock=SystemClock(), role=role) as programmer,
+        aclosing(_looks(programmer, MS_PER_SECOND, since)) as looks,
+    ):
+        return await anext(looks)
+
+
+def _looks(programmer: Programmer, poll_ms: int, since: int = 1) -> AsyncGenerator[Sighting, None]:
+    """Looks at the pump, to be closed; records of its log are numbered from 1 on."""
+    return cast("AsyncGenerator[Sighting, None]", programmer.follow(poll_ms, since=since))
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(text + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as problem:
+        beside.unlink(missing_ok=True)
+        raise UsageError(f"-o {path}: {problem.strerror}; name a file in a folder that can be written") from None

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from telemetry.alarm_table import TABLE
 from telemetry.model import AlarmKind, AlarmPriority, AlarmSignal
+from telemetry.units import MS_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from telemetry.model import Alarm
+    from telemetry.model import Alarm, PumpStatus
 
 
 class Activation(StrEnum):
@@ -68,22 +70,29 @@ _SOUND = {
 _SWITCHED_OFF = Signal(Activation.OFF, Presence.OFF)
 
 
+def priority_now(kind: AlarmKind, status: PumpStatus) -> AlarmPriority:
+    """How a tablet ranks it at this reading: a low reservoir more, the sooner it will be empty (domain.md 5.4)."""
+    rate = status.rate_nl_per_day
+    empties_in_ms = status.reservoir_nl * MS_PER_DAY // rate if rate > 0 else None
+    return TABLE[kind].priority_at(empties_in_ms)
+
+
 def view(alarm: Alarm | None, priority: AlarmPriority) -> AlertView:
     """How an alarm stands; None is one of which the pump said nothing: its condition is neither present nor latched.
 
-    ``priority`` is the table's, for an alarm without a record. Silencing takes the sound for a time and acknowledging
+    ``priority`` is that of the moment. Silencing takes the sound for a time and acknowledging
     until the condition ends; neither touches the condition or the visible sign (IEC 60601-1-8, domain.md 5.4).
     """
     if alarm is None:
         quiet = Signal(Activation.ON, Presence.OFF)
         return AlertView(present=False, activation=Activation.ON, priority=priority, audible=quiet, visible=quiet)
     if not alarm.enabled:
-        return AlertView(alarm.condition_present, Activation.OFF, alarm.priority, _SWITCHED_OFF, _SWITCHED_OFF)
+        return AlertView(alarm.condition_present, Activation.OFF, priority, _SWITCHED_OFF, _SWITCHED_OFF)
     shown = Presence.ON if alarm.condition_present else Presence.LATCHED
     if alarm.signal is AlarmSignal.OFF and not alarm.condition_present:
         shown = Presence.OFF
     visible = Signal(Activation.ON, shown)
-    return AlertView(alarm.condition_present, Activation.ON, alarm.priority, _SOUND[alarm.signal], visible)
+    return AlertView(alarm.condition_present, Activation.ON, priority, _SOUND[alarm.signal], visible)
 
 
 def system_activation(signals: Iterable[Signal]) -> Activation:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry import VirtualPump
 from telemetry.alarm_table import PUMP_ROWS, TABLE
-from telemetry.hospital.alerts import Activation, Presence, Signal, system_activation, view
+from telemetry.hospital.alerts import Activation, Presence, Signal, priority_now, system_activation, view
 from telemetry.model import Alarm, AlarmClass, AlarmKind, AlarmPriority, AlarmSignal
 
 SOUNDING = Alarm(
@@ -61,7 +62,25 @@ def test_an_alarm_that_the_pump_does_not_mention_is_absent_and_watched() -> None
 
 
 def test_the_priority_is_that_of_the_moment() -> None:
-    assert view(replace(SOUNDING, priority=AlarmPriority.MEDIUM), AlarmPriority.LOW).priority is AlarmPriority.MEDIUM
+    assert view(SOUNDING, AlarmPriority.MEDIUM).priority is AlarmPriority.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("reservoir_nl", "rate", "priority"),
+    [
+        (2_000_000, 170_000, AlarmPriority.LOW),
+        (2_000_000, 900_000, AlarmPriority.MEDIUM),
+        (3_000_000, 1_000_000, AlarmPriority.MEDIUM),  # 72 hours to the millisecond
+        (3_000_001, 1_000_000, AlarmPriority.LOW),
+        (2_000_000, 0, AlarmPriority.LOW),
+    ],
+)
+def test_a_low_reservoir_ranks_higher_in_its_last_72_hours(
+    reservoir_nl: int, rate: int, priority: AlarmPriority
+) -> None:
+    status = replace(VirtualPump(seed=3).status, reservoir_nl=reservoir_nl, rate_nl_per_day=rate)
+    assert priority_now(AlarmKind.LOW_RESERVOIR, status) is priority
+    assert priority_now(AlarmKind.MOTOR_STALL, status) is AlarmPriority.HIGH
 
 
 @given(st.lists(st.sampled_from(Activation)))

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from sdc11073.xml_types import pm_types
 
-from telemetry.alarm_table import TABLE
-from telemetry.hospital.alerts import PRIORITIES, Activation, Presence, Signal, by_kind, system_activation, view
+from telemetry.hospital.alerts import (
+    PRIORITIES,
+    Activation,
+    Presence,
+    Signal,
+    by_kind,
+    priority_now,
+    system_activation,
+    view,
+)
 from telemetry.hospital.metrics import METRICS, ml
 from telemetry.hospital.sdc import tree
 from telemetry.model import AlarmKind
@@ -62,7 +70,7 @@ class States:
         self._looks += 1
         self.judge(seen, Validity.VALID)
         alarms = by_kind(seen.alarms)
-        views = {kind: view(alarms.get(kind), TABLE[kind].priority) for kind in AlarmKind}
+        views = {kind: view(alarms.get(kind), priority_now(kind, seen.status)) for kind in AlarmKind}
         with self._mdib.alert_state_transaction(set_determination_time=False) as writing:
             for kind, found in views.items():
                 self._alarm(writing, kind, found, seen)

@@ -1,0 +1,1 @@
+"""A pump as FHIR R5 resources. They are plain data; ``checking`` holds them against ``fhir.resources``."""
