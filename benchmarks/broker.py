@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +18,7 @@ _PATIENCE_S = 20
 # Everything that is acknowledged is to be on the disk at once: the default writes every half hour only.
 _CONFIGURATION = """\
 listener {port} 127.0.0.1
-allow_anonymous true
+{settings}
 persistence true
 persistence_location {folder}/
 autosave_on_changes true
@@ -25,6 +26,13 @@ autosave_interval 1
 max_queued_messages 0
 log_dest file {folder}/mosquitto.log
 """
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if found is None:
+        raise FileNotFoundError(f"no {name}; install it with: sudo apt-get install mosquitto mosquitto-clients")
+    return found
 
 
 def free_port() -> int:
@@ -36,14 +44,17 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """Debian's mosquitto with persistence; ``kill`` is ``kill -9``, ``start`` brings it back on the same port."""
+    """Debian's mosquitto with persistence; ``kill`` is ``kill -9``, ``start`` brings it back on the same port.
 
-    def __init__(self, folder: Path) -> None:
+    ``settings``: lines of the configuration that say who may come in.
+    """
+
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true") -> None:
         self.port = free_port()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "mosquitto.conf"
-        self._file.write_text(_CONFIGURATION.format(port=self.port, folder=folder), encoding="utf-8")
+        self._file.write_text(_CONFIGURATION.format(port=self.port, folder=folder, settings=settings), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -60,7 +71,7 @@ class Mosquitto:
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
-        self._process = subprocess.Popen(["mosquitto", "-c", str(self._file)], stderr=subprocess.DEVNULL)  # noqa: S607
+        self._process = subprocess.Popen([_program("mosquitto"), "-c", str(self._file)], stderr=subprocess.DEVNULL)
         deadline_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline_s:
             try:
@@ -87,7 +98,7 @@ class Subscriber:
 
     def __init__(self, port: int, file: Path, topic: str = "#", *, name: str = "kept") -> None:
         self._command = [
-            *("mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-i", name, "-c", "-q", "1", "-t", topic),
+            *(_program("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(port), "-i", name, "-c", "-q", "1", "-t", topic),
             *("-F", '{"at_s":%U,"topic":"%t","retain":%r,"body":%p}'),
         ]
         self._file = file

@@ -34,6 +34,7 @@ class Board:
         self._broker = broker
         self._live = Live(console=screen, auto_refresh=False) if screen.is_terminal else None
         self._read: Interrogation | None = None
+        self._last: object = None
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -53,7 +54,8 @@ class Board:
         parts = [self._pump(at), self._there(at), _counts(at), *_troubles(at)]
         if self._live is not None:
             self._live.update(Group(*parts, Text("Ctrl-C ends.", style="dim")), refresh=True)
-        else:
+        elif (news := (at.look, at.connected, at.broker_problem, _troubles(at))) != self._last:
+            self._last = news
             self._screen.print(Text("  ").join(parts), soft_wrap=True)
 
     def _pump(self, at: Progress) -> Text:

@@ -84,6 +84,7 @@ class Deliverer:
         self._broker: Broker | None = None
         self._woken = asyncio.Event()
         self._empty = asyncio.Event()
+        self._away = asyncio.Event()
         self._renewing = False
         self._told = 0
         self._recall: deque[tuple[int, Message]] = deque(maxlen=MOST_RECALLED)
@@ -126,6 +127,10 @@ class Deliverer:
         while len(self._spool):
             await self._empty.wait()
 
+    async def away(self) -> None:
+        """Wait until a connection is lost or cannot be had; returns at once while that is so."""
+        await self._away.wait()
+
     async def say_now(self, message: Message) -> None:
         """Publish one state ahead of all that waits, where there is a connection; raises nothing of the link."""
         if self._broker is not None:
@@ -141,12 +146,15 @@ class Deliverer:
 
     def _open(self, broker: Broker) -> None:
         self._broker, self.connected, self.problem, self._renewing = broker, True, "", False
+        self._away.clear()
         self.connections += 1
         self._on_connect()
         self._on_change()
 
     def _close(self, problem: str) -> None:
         self._broker, self.connected, self.problem = None, False, problem
+        if problem:
+            self._away.set()
         self._on_change()
 
     async def _recall_lost(self) -> None:

@@ -304,16 +304,16 @@ class Gateway:
     async def _farewell(self, sending: asyncio.Task[None]) -> None:
         """Say that it is the end, and wait a while for what is to be delivered."""
         last = self._say_link(stopped=True)
-        if self.delivery.problem:
-            return  # nobody is there, and nobody is kept waiting for it: what waits is on the disk
         self.delivery.wake()
         drained = asyncio.create_task(self.delivery.drained())
+        # Where nobody is there nobody is kept waiting: what waits is on the disk.
+        away = asyncio.create_task(self.delivery.away())
         late = asyncio.get_running_loop().create_future()
         cancel = self._clock.call_at(
             self._clock.link_ms() + FAREWELL_MS, lambda: None if late.done() else late.set_result(None)
         )
         try:
-            await asyncio.wait({drained, sending, late}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({drained, away, sending, late}, return_when=asyncio.FIRST_COMPLETED)
             if last is not None and len(self._spool) and not sending.done():
                 # Out of order, for once: nobody must take what is retained for the present after we are gone.
                 await self.delivery.say_now(last)
@@ -321,6 +321,7 @@ class Gateway:
             cancel()
             late.cancel()
             await _end(drained)
+            await _end(away)
 
     def _report(self) -> None:
         current = self._memory.current
