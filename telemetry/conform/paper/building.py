@@ -195,7 +195,8 @@ def _summary(run: Run) -> Grid:
         for step in run.steps
     ]
     columns = ("step", "title", "verdict", "took", "asked for by")
-    return Grid("summary", "Steps", columns, rows, numeric=frozenset({3}))
+    note = "What a name such as domain.md stands for, and what its sections rest on: docs/sources.md of the kit."
+    return Grid("summary", "Steps", columns, rows, note, frozenset({3}))
 
 
 def _findings(run: Run) -> Grid:

@@ -72,7 +72,7 @@ def _result(paper: Paper) -> PrintedTable:
         ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
     ]
     text = Paragraph(sheet.bold(paper.sentence, colour), _RESULT)
-    return PrintedTable([[text]], colWidths=[sheet.WIDTH], style=box, hAlign="LEFT")
+    return PrintedTable([[text]], colWidths=[sheet.WIDTH - 2], style=box, hAlign="LEFT")
 
 
 def _grid(grid: Grid) -> list[Any]:
