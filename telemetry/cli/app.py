@@ -42,6 +42,7 @@ _COMMANDS = {
     "report": ("report", "Pictures and reports of a run."),
     "hospital": ("hospital", "Show a pump to a hospital: IEEE 11073 SDC, FHIR R5. Read only."),
     "publish": ("publish", "Publish what a pump says on the hospital's broker (MQTT)."),
+    "broker": ("broker", "A small MQTT broker for the bench, where there is none."),
     "control": ("control", "The back door of a running simulator: let time pass, see the truth."),
     "conform": ("conform", "Conformance runs: of a programmer, a device, a subscriber; with a report."),
     "capture": ("capture", "Record a conversation, one of its own or one between others."),

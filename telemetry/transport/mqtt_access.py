@@ -45,7 +45,7 @@ KEEPALIVE_S = 15
 CONNECT_MS = 5_000
 """TCP, TLS and the broker's answer together."""
 _VERSIONS: dict[str, Version] = {"3.1.1": "3.1.1", "5": "5"}
-_LONGEST_KEEPALIVE_S = 3_600
+LONGEST_KEEPALIVE_S = 3_600
 _LONGEST_CONNECT_MS = 60_000
 _LONGEST_PASSWORD_BYTES = 4_096
 _LONGEST_PATH_BYTES = 200
@@ -118,7 +118,7 @@ class BrokerAccess:
             path=_checked_path(url, path),
             version=_version(url),
             client_id=_client_id(url),
-            keepalive_s=url.integer("keepalive", KEEPALIVE_S, low=1, high=_LONGEST_KEEPALIVE_S),
+            keepalive_s=url.integer("keepalive", KEEPALIVE_S, low=1, high=LONGEST_KEEPALIVE_S),
             connect_ms=url.integer("connect-ms", CONNECT_MS, low=1, high=_LONGEST_CONNECT_MS),
             user=user,
             password=password,

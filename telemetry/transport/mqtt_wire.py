@@ -199,7 +199,8 @@ class Wire(aiomqtt.Client):
 
     def _on_disconnect(self, *args: Any) -> None:  # noqa: ANN401
         if not self.closing:
-            self._hung_up(f"{args[3]} (reason code {args[3].value})", args[3].value)
+            code = args[3].value
+            self._hung_up("it hung up" if code == FIRST_FAILURE else f"{args[3]} (reason code {code})", code)
 
     def _hung_up(self, why: str, code: int = 0) -> None:
         if not self._answer.done():

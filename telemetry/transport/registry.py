@@ -31,6 +31,8 @@ Binder = Callable[[TransportURL, Acceptor, "Clock"], Awaitable[Listener]]
 GROUP = "telemetry.transports"
 _CONNECTORS = {
     "ble": "telemetry.transport.ble",
+    "mqtt": "telemetry.transport.mqtt",
+    "mqtts": "telemetry.transport.mqtt",
     "serial": "telemetry.transport.serialport",
     "tcp": "telemetry.transport.stream",
 }
@@ -40,13 +42,12 @@ _LISTENERS = {
     **{
         f"ble+{kind}": _PERIPHERAL for kind in ("hci-socket", "netsim", "radio", "serial", "tcp", "unix", "usb", "vhci")
     },
+    "mqtt": "telemetry.transport.mqtt",
+    "mqtts": "telemetry.transport.mqtt",
     "pty": "telemetry.transport.pty",
     "rfc2217": "telemetry.transport.rfc2217",
     "serial": "telemetry.transport.serialport",
     "tcp": "telemetry.transport.stream",
-}
-_LATER = {
-    "mqtt": "the MQTT tunnel (the extra: pip install 'itb-telemetry[mqtt]')",
 }
 WRAPPER_PARAMETERS = ("record", "fault", "fault-seed", "chunk", "mtu", "baud")
 _CUTS_FRAMES = frozenset({"ble"})
@@ -91,9 +92,7 @@ def _wrapper_parameters(url: TransportURL) -> tuple[str, ...]:
 
 
 def _unknown(url: TransportURL, known: tuple[str, ...]) -> UnknownScheme:
-    later = _LATER.get(url.scheme.partition("+")[0])
-    coming = f"{later} comes with a later release; " if later else ""
-    return UnknownScheme(f"{url}: no transport has the scheme {url.scheme!r}; {coming}known are {', '.join(known)}")
+    return UnknownScheme(f"{url}: no transport has the scheme {url.scheme!r}; known are {', '.join(known)}")
 
 
 def _connector(url: TransportURL) -> Connector:

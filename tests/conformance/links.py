@@ -59,6 +59,8 @@ class Kind:
     client_scheme: str = ""
     client_url: str = ""
     """Where a client reaches it, if that is not what the listener says with another scheme."""
+    broker: str = ""
+    """The kind of broker between both ends, if there is one."""
     wrappers: tuple[str, ...] = ()
     """The wrappers that it is tested in; all that fit, if none are named."""
 
@@ -112,6 +114,27 @@ BLE_BLUEZOO = Kind(
     wrappers=("plain",),
 )
 """Stock bleak, its D-Bus code and all, against a stand-in for BlueZ that has the telemeter as an application."""
+
+# A connection to the broker for each link, and each message twice through another process (or this one's own loop).
+_MQTT_WRAPPERS = ("plain", "record", "fault")
+MQTT_MOSQUITTO = Kind(
+    "mqtt-mosquitto",
+    Quirk.SLOW_TO_OPEN,
+    real=True,
+    listen_url="{broker}/ward-7/telemeter-0001",
+    client_scheme="mqtt",
+    broker="mosquitto",
+    wrappers=(*_MQTT_WRAPPERS, "chunk", "stack"),
+)
+MQTT_EMBEDDED = Kind(
+    "mqtt-embedded",
+    Quirk.SLOW_TO_OPEN,
+    real=True,
+    listen_url="{broker}/ward-7/telemeter-0001",
+    client_scheme="mqtt",
+    broker="embedded",
+    wrappers=("plain",),
+)
 
 # {} is replaced by a path of this side's own. A rule of probability 0 touches every frame and changes none.
 WRAPPERS = {
@@ -212,9 +235,8 @@ class Rig:
             self.listener = await self._surround_with_bluez()
             self.url = self.kind.client_url
         elif self.kind.real:
-            self.listener = await listen(
-                self._with_query(self.kind.listen_url, "served"), self._accept, clock=self.clock
-            )
+            listen_url = self.kind.listen_url.format(broker=await self._surround_with_broker())
+            self.listener = await listen(self._with_query(listen_url, "served"), self._accept, clock=self.clock)
             self.url = (
                 self.kind.client_url or self.kind.client_scheme + self.listener.url[self.listener.url.index(":") :]
             )
@@ -294,6 +316,13 @@ class Rig:
         self.monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
         self.application = await Application(address, self._accept).__aenter__()
         return self.application
+
+    async def _surround_with_broker(self) -> str:
+        if not self.kind.broker:
+            return ""
+        from tests.support.brokers import running_broker  # the others of this suite need no broker's library
+
+        return await self.surroundings.enter_async_context(running_broker(self.kind.broker, self.folder))
 
     async def _use_next_central(self, radio: BumbleRadio) -> None:
         """Give the next client an adapter of its own: between two adapters there is one connection at most."""

@@ -180,8 +180,15 @@ HOST_TIME_ALLOWED: dict[str, dict[str, str]] = {
         "loop.call_later": "when an advertisement arrives, and when contact has been away for too long",
         "loop.time": "when the air is free again",
     },
+    "transport/mqtt.py": {"asyncio.wait": "how long a telemeter may take to answer through its broker"},
     "transport/mqtt_broker.py": {"asyncio.wait": "how long a broker may take to acknowledge"},
     "transport/mqtt_embedded.py": {"asyncio.wait": "how long a broker's clients may take to be told of its end"},
+    "transport/mqtt_listener.py": {"asyncio.sleep": "how soon to look again for a broker that has gone"},
+    "transport/mqtt_pipe.py": {
+        "asyncio.wait_for": "how long the other end may take over the last bytes of a close",
+        "loop.call_later": "when the next sign of life is due",
+        "loop.time": "since when neither end has said anything",
+    },
     "transport/mqtt_wire.py": {
         "asyncio.wait": "how long a broker may take to let us in, and over the last messages of a close",
         "loop.time": "what is left of the time for letting us in, after TCP and TLS",
