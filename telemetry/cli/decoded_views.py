@@ -63,7 +63,7 @@ def listing(item: Item) -> tuple[Text, Text]:
     text = Text()
     if item.message:
         text.append(item.message, style="bold green" if item.sealed else "bold")
-        text.append(" ")
+        text.append(f" #{item.fields['counter']} " if item.sealed else " ", style="dim")
     if item.fields.get("opened_by") == "recorded":
         text.append("(as recorded) ", style="yellow")
     if "recorded_otherwise" in item.fields:
@@ -75,8 +75,6 @@ def listing(item: Item) -> tuple[Text, Text]:
         for name, rows in _records(part.rows):
             text.append(f"\n  {name}: ", style="dim")
             text.append("; ".join(_pair(row) for row in rows))
-    if item.sealed:
-        text.append(f"  counter {item.fields['counter']}", style="dim")
     return what, text
 
 
@@ -93,8 +91,8 @@ def _told(part: Part) -> list[str]:
 
 def _pair(row: Row) -> str:
     name = row.field.rpartition(".")[2]
-    if row.meaning and row.unit:
-        return f"{_UNIT_SUFFIX.sub('', name)} {row.meaning}"
+    if row.unit and (row.meaning or row.value == "none"):
+        return f"{_UNIT_SUFFIX.sub('', name)} {row.meaning or row.value}"
     if _is_blob(row):
         return f"{name} {row.unit}"
     value = row.value if len(row.data) <= _LONG_BYTES or row.value != row.data.hex() else f"{row.value[:16]}…"

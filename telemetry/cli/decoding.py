@@ -35,6 +35,7 @@ _HANDSHAKE = {
 _SEALED = frozenset({FrameType.REQ, FrameType.RSP})
 _LARGEST_FILE_BYTES = 1 << 28
 _SHOWN = 32
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ def find(text: str) -> Findings:
     if _is_file(text):
         return _file(Path(text))
     data = parse_hex(text)
+    if data is None and len(text) > 1 and parse_hex(text + "0") is not None:
+        digits = sum(character in _HEX for character in text.removeprefix("0x"))
+        raise UsageError(
+            f"{text[:60]!r}: {digits} hex digits are an odd number; a byte of hexadecimal text has two"
+        )
     if data is None:
         raise UsageError(
             f"{text[:60]!r} is neither a file nor hexadecimal text; right would be FILE.telcap or pairs of hex digits "
@@ -121,7 +127,7 @@ def find(text: str) -> Findings:
 def parse_hex(text: str) -> bytes | None:
     """Bytes of hexadecimal text, with spaces, colons or a leading 0x allowed; None for any other text."""
     digits = "".join(text.removeprefix("0x").replace(":", " ").replace("-", " ").split())
-    if not digits or len(digits) % 2 or not set(digits) <= set("0123456789abcdefABCDEF"):
+    if not digits or len(digits) % 2 or not set(digits) <= _HEX:
         return None
     return bytes.fromhex(digits)
 

@@ -101,6 +101,12 @@ def test_any_text_gives_findings_or_one_clear_line(text: str) -> None:
     assert "hexadecimal" in said
 
 
+@pytest.mark.parametrize("text", ["02010", "0x02 01 0", "02:01:0"])
+def test_half_a_byte_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"5 hex digits are an odd number.*hexadecimal text"):
+        decoding.find(text)
+
+
 @pytest.mark.parametrize("text", ["0x" + ASK.hex(), ASK.hex(" "), ASK.hex(":").upper()])
 def test_hexadecimal_text_in_every_hand(text: str) -> None:
     assert decoding.find(text).items[0].name == "TELEMETER_REQ"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, cast
@@ -36,6 +37,7 @@ from tests.support.itp_packets import (
 from tests.support.tshark_comparison import (
     DIALECT,
     FIXTURES,
+    ROOT,
     expected_message,
     of_vectors_and_random,
     table_names,
@@ -336,3 +338,29 @@ def test_another_stream_is_left_alone(tshark: Tshark, tmp_path: Path) -> None:
     packets = [Packet(0, at, data) for at, data in enumerate(ip_packets(chunks, 50_123))]
     path.write_bytes(pcapng("a test", (), (Interface("lo", link_type=LINKTYPE_RAW),), packets))
     assert all(not one.names for one in tshark.packets(path))
+
+
+FILTERS = re.findall(
+    r"^\| `(itp\.[^`]+)` \|", (ROOT / "docs" / "wireshark.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("shown", FILTERS)
+def test_a_filter_of_the_page_finds_what_it_says(shown: str, tshark: Tshark, tmp_path: Path) -> None:
+    data, count = export(read_capture(FIXTURES / "captures" / "every-message.telcap"), "every-message")
+    (tmp_path / "x.pcapng").write_bytes(data)
+    found = tshark.text(tmp_path / "x.pcapng", "-Y", shown.replace("\\|", "|")).splitlines()
+    assert len(found) < count
+    assert not found or "itp.fault" not in shown
+
+
+def test_another_port_is_decoded_on_demand(tshark: Tshark, tmp_path: Path) -> None:
+    stream = encode_stream(encode_frame(Frame(FrameType.PROBE, 0, bytes(8))))
+    # Cut so that no segment holds a whole frame: its looks would not be enough.
+    packets = [
+        Packet(0, at, data) for at, data in enumerate(ip_packets([(True, stream[:9]), (True, stream[9:])], 9000))
+    ]
+    path = tmp_path / "tcp.pcapng"
+    path.write_bytes(pcapng("a test", (), (Interface("lo", link_type=LINKTYPE_RAW),), packets))
+    assert "PROBE" not in tshark.text(path)
+    assert "PROBE" in tshark.text(path, "-d", "tcp.port==9000,itp_stream")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from telemetry.protocol.records import RecordName
     from tests.support.wireshark import Tshark, Value
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+ROOT = Path(__file__).parents[2]
+FIXTURES = ROOT / "fixtures"
 DIALECT = reference.Dialect()
 
 
