@@ -35,6 +35,12 @@ def _program(name: str) -> str:
     return found
 
 
+def version() -> str:
+    """What mosquitto calls itself (its help, first line)."""
+    done = subprocess.run([_program("mosquitto"), "-h"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on now."""
     with socket.socket() as probe:

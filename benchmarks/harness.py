@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
+    "aiomqtt",
     "bleak",
     "bumble",
     "construct",
@@ -33,6 +34,7 @@ PACKAGES = (
     "cryptography",
     "gevent",
     "itb-telemetry",
+    "paho-mqtt",
     "pymodbus",
     "pyserial",
     "simpy",
