@@ -63,7 +63,8 @@ def test_a_line_of_the_makers_is_read(dialect: Dialect, line: bytes, outcome: Ou
     [
         b"S S 1.2.3 g",
         b"S S  g",
-        b"S S 1.0000000001 g",  # finer than a nanogram
+        b"S S 1.0000000001 g",
+        b"S S 1.0001 ug",  # finer than a nanogram
         b"S S 100.00 g S S",
         b"S X     100.00 g",
         b"SS 100.00 g",
