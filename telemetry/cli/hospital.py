@@ -193,7 +193,8 @@ class _Notes(logging.Handler):
     """Warnings of the library as lines for the person."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"sdc: {' '.join(record.getMessage().split())[:300]}")
+        words = record.getMessage().partition("Traceback")[0].split()
+        note(f"sdc: {' '.join(words)[:200]}")
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -58,7 +58,12 @@ class Place:
 
 
 class _Subscriptions(PathDispatchingSubscriptionsManager):
-    """At most so many subscribers: each one costs time at every report."""
+    """At most so many subscribers: each one costs time at every report. Who has unsubscribed gets none any more."""
+
+    def _get_subscriptions_for_action(self, action: str) -> list[Any]:
+        # The library forgets an unsubscribed one a second later, and meanwhile sends to where nobody listens.
+        found: list[Any] = super()._get_subscriptions_for_action(action)
+        return [one for one in found if one.unsubscribed_at is None]
 
     def on_subscribe_request(self, request_data: Any) -> Any:  # noqa: ANN401 - the library's own
         with self._subscriptions.lock:
