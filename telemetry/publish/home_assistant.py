@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from telemetry import __version__
 from telemetry.alarm_table import PUMP_ROWS
 from telemetry.model import Activity, AlarmPriority, PumpMode
 from telemetry.publish.topics import Kind
@@ -142,7 +142,7 @@ def discovery(current: Current, topics: Topics, *, valid_ms: int) -> str:
             "model": current.model,
             "serial_number": current.serial,
         },
-        "origin": {"name": "itb-telemetry", "sw_version": __version__},
+        "origin": {"name": "itb-telemetry", "sw_version": metadata.version("itb-telemetry")},
         "components": components,
         "qos": 1,
     }
