@@ -235,11 +235,14 @@ async def _subscriber(wanted: Wanted, shared: dict[str, Any]) -> Run:
 
 def _subscriber_module() -> Any:  # noqa: ANN401 - a module whose libraries may be missing
     try:
-        return import_module("telemetry.conform.subscriber")
+        module = import_module("telemetry.conform.subscriber")
     except ImportError as error:
         raise UsageError(
             f"steps of a subscriber need what is missing here ({error}); pip install 'itb-telemetry[mqtt]'"
         ) from error
+    if not hasattr(module, "CATALOGUE"):
+        raise UsageError("this release has no steps of a subscriber")
+    return module
 
 
 @command.command("list", short_help="Every step with its number, title and source.")
@@ -296,7 +299,7 @@ def schema_command(what: str) -> None:
 @json_option
 def self_test_command(seed: int, as_json: bool) -> int:  # noqa: FBT001 - a flag
     """Run every deliberately bad programmer and device; each must be caught by the step that names its fault."""
-    status: int = import_module("telemetry.conform.self_test").run_self_test(seed=seed, as_json=as_json)
+    status: int = import_module("telemetry.cli.qualifying").run_self_test(seed=seed, as_json=as_json)
     return status
 
 

@@ -147,6 +147,9 @@ class RawSession:
         self.alarm_sequence = accept.alarm_sequence
         line.peek = self.peek
 
+    def __repr__(self) -> str:
+        return f"a session as {self.role.value}"
+
     # --- bytes -------------------------------------------------------------------------------------------------------
 
     def seal(self, message: Message | bytes, n: int) -> bytes:

@@ -8,6 +8,7 @@ from telemetry.conform.operator import ActKind, AnswerKind, Field
 from telemetry.conform.programmer.bench import APPLIED
 from telemetry.conform.programmer.catalogue import PROGRAMMER, domain, trust
 from telemetry.conform.screen_text import Kind, numbers
+from telemetry.therapy import Therapy
 from telemetry.units import Concentration, DailyDose, FlowRate
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ async def _entered(bench: Bench, text: str, *, rate: int, dose: int) -> None:
     before = bench.status
     answer = await bench.change(text)
     after = await bench.show(Field.AFTER)
+    if not after and await bench.show(Field.WARNINGS):
+        await bench.act(ActKind.ACCEPT)
+        after = await bench.show(Field.AFTER)
     if answer.kind is AnswerKind.REFUSED or not after:
         bench.record.conclude(f"{text} is not taken: {answer.text}")
         bench.expect_unchanged(before)
@@ -36,6 +40,12 @@ async def _entered(bench: Bench, text: str, *, rate: int, dose: int) -> None:
     )
     if result != APPLIED:
         bench.expect_unchanged(before)
+
+
+def _lay_fast(bench: Bench) -> None:
+    """A pump at which a 24th of the dose is inside every hard limit too: what is misread is given, not refused."""
+    bench.lay(concentration=Concentration.parse("500 ug/ml"))
+    bench.pump.program(Therapy.simple_continuous(FlowRate.parse("1.800 ml/day")))
 
 
 @PROGRAMMER.step(
@@ -67,13 +77,14 @@ async def _p60_names_units(bench: Bench) -> None:
     group="units",
     title="Takes a flow per hour for what it is",
     purpose="Hour for day is a factor of 24.",
-    stimulus="The operator enters 0.0075 ml/h, which is 0.180 ml/day.",
-    expected="0.180 ml/day in review and pump, or it is not taken; never anything else.",
+    stimulus="At a pump with 500 µg/ml that runs at 1.800 ml/day the operator enters 0.080 ml/h, 1.920 ml/day.",
+    expected="1.920 ml/day in review and pump, or it is not taken; never anything else.",
     sources=(domain("4 F11"), trust("5.8")),
     claims=_CHANGE,
 )
 async def _p61_flow_per_hour(bench: Bench) -> None:
-    await _entered(bench, "0.0075 ml/h", rate=180_000, dose=360_000)
+    _lay_fast(bench)  # so that 0.080 ml/day would be taken by the pump as well, if with a warning
+    await _entered(bench, "0.080 ml/h", rate=1_920_000, dose=960_000)
 
 
 @PROGRAMMER.step(
@@ -81,20 +92,21 @@ async def _p61_flow_per_hour(bench: Bench) -> None:
     group="units",
     title="Takes a dose per hour for what it is",
     purpose="60 µg per day became 60 µg per hour.",
-    stimulus="The operator enters 15 µg/h, which is 360 µg/day.",
-    expected="360 µg/day in review and pump, or it is not taken; never anything else.",
+    stimulus="At a pump with 500 µg/ml that runs at 900 µg/day the operator enters 40 µg/h, which is 960 µg/day.",
+    expected="960 µg/day in review and pump, or it is not taken; never anything else.",
     sources=(domain("4 F11"), trust("5.8 ([R37])")),
     claims=_CHANGE,
 )
 async def _p62_dose_per_hour(bench: Bench) -> None:
-    await _entered(bench, "15 ug/h", rate=180_000, dose=360_000)
+    _lay_fast(bench)
+    await _entered(bench, "40 ug/h", rate=1_920_000, dose=960_000)
 
 
 @PROGRAMMER.step(
     "P-63",
     group="units",
     title="Takes milligrams for what they are",
-    purpose="µg for mg is a factor of 1000.",
+    purpose="A µg for a mg is a factor of 1000.",
     stimulus="The operator enters 0.36 mg/day, which is 360 µg/day.",
     expected="360 µg/day in review and pump, or it is not taken; never anything else.",
     sources=(domain("2.2"), trust("5.8")),
@@ -109,14 +121,14 @@ async def _p63_milligrams(bench: Bench) -> None:
     group="units",
     title="Takes a daily dose at this pump's concentration",
     purpose="A dose is a flow only with the concentration that is in the reservoir.",
-    stimulus="At a pump with 500 µg/ml the operator enters 90 µg/day, which is 0.180 ml/day there.",
-    expected="0.180 ml/day and 90 µg/day in review and pump, or it is not taken; never anything else.",
+    stimulus="At a pump with 500 µg/ml the operator enters 100 µg/day, which is 0.200 ml/day there.",
+    expected="0.200 ml/day and 100 µg/day in review and pump, or it is not taken; never anything else.",
     sources=(domain("2.2"), domain("4 F10")),
     claims=_CHANGE,
 )
 async def _p64_dose_at_concentration(bench: Bench) -> None:
     bench.lay(concentration=Concentration.parse("500 ug/ml"))
-    await _entered(bench, "90 ug/day", rate=180_000, dose=90_000)
+    await _entered(bench, "100 ug/day", rate=200_000, dose=100_000)
 
 
 @PROGRAMMER.step(
