@@ -47,6 +47,7 @@ _COMMANDS = {
     "conform": ("conform", "Conformance runs: of a programmer, a device, a subscriber; with a report."),
     "capture": ("capture", "Record a conversation, one of its own or one between others."),
     "replay": ("replay", "Play a capture back, as the device or as the programmer."),
+    "scrub": ("scrub", "Take names, dates and keys out of a capture."),
     "decode": ("decode", "Explain a capture, bytes or hexadecimal text; hand it to Wireshark."),
     "dissector": ("dissector", "Write the Wireshark dissector of the protocol."),
     "profile": ("profile", "The pump families: every number with its unit, source and confidence."),

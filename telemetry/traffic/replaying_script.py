@@ -182,7 +182,7 @@ class _Reader:
             return  # the pump's answer to a repeated HELLO
         self._accepts[frame.link] = body
         session = self._begin(frame)
-        session.accept = _accept_payload(frame.recorded)
+        session.accept = accept_recorded(frame.recorded)
 
     def _begin(self, frame: OpenedFrame) -> Session:
         script = self._script
@@ -225,7 +225,8 @@ class _Reader:
             exchange.took_ms = max(0, frame.at_ms - self._sent_ms.get(frame.link, frame.at_ms))
 
 
-def _accept_payload(recorded: Mapping[str, object] | None) -> AcceptPayload | None:
+def accept_recorded(recorded: Mapping[str, object] | None) -> AcceptPayload | None:
+    """What an ACCEPT said, as its recorder wrote it beside the frame; None where it did not, or not readably."""
     if recorded is None:
         return None
     try:

@@ -25,9 +25,9 @@ from telemetry.traffic.replaying_script import Script, script_of
 from telemetry.traffic.replaying_talk import Talk
 from telemetry.transport.capture import read_capture
 from telemetry.transport.faults import FaultPlan
-from telemetry.transport.memory import open_memory
 from telemetry.units import DailyDose
 from tests.traffic import rig
+from tests.traffic.linked import Linked
 from tools import captures
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def test_the_same_calls_get_the_same_results_from_the_capture(
         return
 
     device = ReplayedPump(script, clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         assert await rig.make(programmer, wanted) == recorded
     await rig.turns()
     assert device.found == []
@@ -95,17 +95,6 @@ async def test_the_same_calls_get_the_same_results_from_the_capture(
     assert played.found == []
     assert recording_pump.status == recording.pump.status
     path.unlink()
-
-
-class _Linked:
-    """A replayed pump as ``connect(pump=…)`` takes it."""
-
-    def __init__(self, device: ReplayedPump, clock: ManualClock) -> None:
-        self.device = device
-        self.clock = clock
-
-    async def open_link(self, receiver: Receiver) -> Transport:
-        return open_memory(receiver, self.device.accept, clock=self.clock)
 
 
 @pytest.mark.parametrize("name", ["interrogation", "set-rate"])
@@ -226,7 +215,7 @@ async def test_it_is_never_played_at_what_does_not_call_itself_simulated() -> No
 
 async def test_another_dose_gets_the_recorded_read_back_and_the_driver_refuses_it() -> None:
     device = ReplayedPump(_script("set-rate"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         with pytest.raises(Refused, match="read back another program"):
             await programmer.set_rate(DailyDose.parse("361 ug/day"))
     assert {one.field for one in device.found if one.what is What.REQUEST} == {"rate_nl_per_day", "dose_ng_per_day"}
@@ -237,7 +226,7 @@ async def test_strict_refuses_everything_from_the_first_difference_on() -> None:
     device = ReplayedPump(
         _script("interrogation"), clock := ManualClock(), entropy=os.urandom, strict=True, on_difference=told.append
     )
-    async with telemetry.connect(pump=_Linked(device, clock), role="observer") as programmer:
+    async with telemetry.connect(pump=Linked(device, clock), role="observer") as programmer:
         with pytest.raises(Refused, match="unknown message"):
             await programmer.read_status()
         with pytest.raises(Refused, match="unknown message"):
@@ -249,7 +238,7 @@ async def test_strict_refuses_everything_from_the_first_difference_on() -> None:
 
 async def test_what_was_left_out_and_what_came_on_top_is_told() -> None:
     device = ReplayedPump(_script("interrogation"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock), role="observer") as programmer:
+    async with telemetry.connect(pump=Linked(device, clock), role="observer") as programmer:
         assert (await programmer.read_status()).rate_nl_per_day == 170_000
         assert (await programmer.read_status()).rate_nl_per_day == 170_000
         with pytest.raises(Refused, match="unknown message"):
@@ -263,7 +252,7 @@ async def test_what_was_left_out_and_what_came_on_top_is_told() -> None:
 
 async def test_another_role_is_a_difference() -> None:
     device = ReplayedPump(_script("interrogation"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         await programmer.read_identity()
     assert (device.found[0].what, device.found[0].recorded, device.found[0].now) == (
         What.SESSION,
@@ -274,7 +263,7 @@ async def test_another_role_is_a_difference() -> None:
 
 async def test_a_lost_answer_is_lost_again() -> None:
     device = ReplayedPump(_script("lost-verdict"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         change = await programmer.set_rate(DailyDose.parse("360 ug/day"))  # asked for in a second session
         assert change.after.dose_ng_per_day == 360_000
         await programmer.read_status()
@@ -290,11 +279,11 @@ async def test_the_clock_may_be_set_to_another_moment(tmp_path: Path) -> None:
         await programmer.set_clock(captures.UTC_S, 60)
     recording.writer.close()
     device = ReplayedPump(script_of(read_capture(tmp_path / "f"), "f"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         await programmer.set_clock(captures.UTC_S + 86_399, 60)
     assert device.found == []
     device = ReplayedPump(script_of(read_capture(tmp_path / "f"), "f"), clock := ManualClock(), entropy=os.urandom)
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         with pytest.raises(Refused):
             await programmer.set_clock(captures.UTC_S, 120)
     assert device.found
@@ -304,7 +293,7 @@ async def test_contact_events_come_where_they_were(tmp_path: Path) -> None:
     del tmp_path
     device = ReplayedPump(_script("every-message"), clock := ManualClock(), entropy=os.urandom)
     seen: list[wire.ContactEvent] = []
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         await programmer.watch_contact(seen.append)
         await rig.turns()
         assert [event.contact for event in seen] == [False, True]
@@ -317,7 +306,7 @@ async def test_answers_take_as_long_as_recorded_at_that_speed() -> None:
     spans = []
     for speed in (1.0, 4.0, None):
         device = ReplayedPump(script, clock := ManualClock(), entropy=os.urandom, speed=speed)
-        async with telemetry.connect(pump=_Linked(device, clock), role="observer") as programmer:
+        async with telemetry.connect(pump=Linked(device, clock), role="observer") as programmer:
             await programmer.read_identity()
             spans.append(clock.link_ms())
     assert spans == [200, 50, 0]
@@ -416,7 +405,7 @@ async def test_a_capture_without_accept_is_played_with_what_can_be_gathered(tmp_
     device = ReplayedPump(
         script_of(read_capture(_write(tmp_path / "f", lines)), "f"), clock := ManualClock(), entropy=os.urandom
     )
-    async with telemetry.connect(pump=_Linked(device, clock)) as programmer:
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
         assert (await programmer.read_status()).rate_nl_per_day == 170_000
     assert device.channel.accepted is not None
     assert device.channel.accepted.program_sequence == 1
