@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from telemetry.cli import conform_telling as telling
 from telemetry.cli.connecting import json_option
 from telemetry.cli.failures import Exit
 from telemetry.cli.output import SIMULATED, console, emit, note, table
@@ -20,10 +21,8 @@ from telemetry.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
-
     from telemetry.conform.manifest import Manifest
-    from telemetry.conform.results import Run, StepResult
+    from telemetry.conform.results import Run
     from telemetry.conform.steps import AnyCatalogue
 
 _EPILOG = """\b
@@ -42,7 +41,6 @@ Besides:
 \b
 Exit status: 0 everything claimed passed, 1 a finding or a step without a verdict, 2 used wrongly, 3 link failed.
 """
-_FRAMES_AROUND = 8
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
@@ -153,9 +151,9 @@ def run_command(**said: Any) -> int:  # noqa: ANN401 - one an option, by the nam
     run = asyncio.run(_run(wanted))
     outputs.write(run)
     if as_json:
-        emit(_content(run))
+        emit(telling.content(run))
     else:
-        _summary(run, console())
+        telling.summary(run, console())
     return Exit.DONE if run.passed else Exit.REFUSED
 
 
@@ -195,7 +193,7 @@ async def _run(wanted: Wanted) -> Run:
         "patterns": wanted.patterns,
         "seed": wanted.seed,
         "command": shlex.join(["telemetry", *sys.argv[1:]]),
-        "on_result": lambda result: _progress(result, screen),
+        "on_result": lambda result: telling.progress(result, screen),
     }
     if wanted.url:
         from telemetry.conform.device import CATALOGUE, DeviceKit, run_device  # noqa: PLC0415 - as above
@@ -299,8 +297,9 @@ def schema_command(what: str) -> None:
 @json_option
 def self_test_command(seed: int, as_json: bool) -> int:  # noqa: FBT001 - a flag
     """Run every deliberately bad programmer and device; each must be caught by the step that names its fault."""
-    status: int = import_module("telemetry.cli.qualifying").run_self_test(seed=seed, as_json=as_json)
-    return status
+    from telemetry.cli.qualifying import run_self_test  # noqa: PLC0415 - as above
+
+    return run_self_test(seed=seed, as_json=as_json)
 
 
 def _paper(run: Run, path: Path) -> None:
@@ -344,57 +343,5 @@ def _declared(catalogue: AnyCatalogue, patterns: tuple[str, ...]) -> dict[str, o
                 "claims": list(step.claims),
             }
             for step in _fits(catalogue, patterns)
-        ],
-    }
-
-
-def _progress(result: StepResult, screen: Console) -> None:
-    """One line a step; a finding with what was expected, observed, and the frames around it."""
-    name = result.verdict.value.replace("_", " ")
-    screen.print(f"{name.upper():12} {result.number}  {result.title}", markup=False, soft_wrap=True)
-    if result.reason:
-        screen.print(f"{'':18} {result.reason}", markup=False, soft_wrap=True)
-    for finding in result.findings:
-        screen.print(f"{'':18} expected: {finding.expected}", markup=False, soft_wrap=True)
-        screen.print(f"{'':18} observed: {finding.observed}", markup=False, soft_wrap=True)
-        around = [frame for frame in result.frames if frame.at_ms <= finding.at_ms][-_FRAMES_AROUND:]
-        for frame in around:
-            arrow = "->" if frame.direction == "to_pump" else "<-"
-            fields = " ".join(f"{key}={value}" for key, value in frame.fields.items())
-            fate = f"  ({frame.fate})" if frame.fate else ""
-            screen.print(f"{'':18} {frame.at_ms:>8} ms {arrow} {frame.message}{fate} {fields}"[:160], markup=False)
-
-
-def _summary(run: Run, screen: Console) -> None:
-    counts = run.counts
-    parts = (
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (counts.not_claimed, "not claimed"),
-        (counts.inconclusive, "inconclusive"),
-        (counts.blocked, "blocked"),
-    )
-    told = ", ".join(f"{count} {name}" for count, name in parts if count) or "no step"
-    screen.print(f"{SIMULATED if run.simulated else ''} {run.title}: [bold]{told}[/]")
-
-
-def _content(run: Run) -> dict[str, object]:
-    counts = run.counts
-    return {
-        "simulated": run.simulated,
-        "subject": str(run.subject),
-        "passed": run.passed,
-        "counts": {name: getattr(counts, name) for name in counts.__struct_fields__},
-        "seed": run.seed,
-        "digest": run.digest(),
-        "steps": [
-            {
-                "number": step.number,
-                "verdict": step.verdict.value,
-                "title": step.title,
-                "reason": step.reason,
-                "findings": [{"expected": one.expected, "observed": one.observed} for one in step.findings],
-            }
-            for step in run.steps
         ],
     }

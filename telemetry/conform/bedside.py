@@ -179,6 +179,11 @@ class Bedside:
         """A link in process, as ``telemetry.connect(pump=…)`` opens one."""
         return open_memory(receiver, self.accept, clock=self.clock, url="conform:")
 
+    def opened(self, data: bytes) -> Message | None:
+        """The message in these bytes as they are on the wire, None for what cannot be opened."""
+        frame = frame_in(data)
+        return None if frame is None else self._peek(frame)
+
     def _name(self, _direction: Direction, data: bytes) -> str | None:
         """What a frame is called: its message's name, else its type; None for what is no frame."""
         frame = frame_in(data)

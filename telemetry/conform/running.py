@@ -6,13 +6,13 @@ import platform
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from telemetry import __version__
 from telemetry.clock import host_utc_ms
 from telemetry.conform.manifest import Manifest
 from telemetry.conform.operator import OperatorGone, OperatorSilent
 from telemetry.conform.recorder import Recorder
 from telemetry.conform.results import Cited, Deviation, Equipment, Run, StepResult, Verdict
 from telemetry.conform.steps import AnyStage, Blocked, Failed, Inconclusive, StopRun
+from telemetry.transport.capture import tool_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ KIT = Equipment(
     name="conformance kit with virtual pump and telemeter",
     maker="itb-telemetry",
     model="telemetry conform",
-    version=__version__,
+    version=tool_version(),
     simulated=True,
     note="SIMULATED: no drug, no patient",
 )
@@ -88,7 +88,7 @@ async def run_steps(
         simulated=plan.simulated,
         subject=catalogue.subject,
         title=_TITLES[catalogue.subject],
-        tool_version=__version__,
+        tool_version=tool_version(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         seed=plan.seed,

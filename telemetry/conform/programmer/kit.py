@@ -10,6 +10,8 @@ from telemetry.conform.bedside import Bedside
 from telemetry.conform.own import Tablet
 from telemetry.conform.programmer.bench import Bench
 from telemetry.errors import LinkClosedError
+from telemetry.protocol.plain import describe
+from telemetry.transport.capture import Annotation
 from telemetry.transport.registry import listen
 from telemetry.units import MS_PER_SECOND
 
@@ -109,8 +111,13 @@ class ServedKit(ProgrammerKit):
         return self.url if self._listener is None else self._listener.url
 
     async def __aenter__(self) -> Self:
-        self._listener = await listen(self.url, self.accept, clock=self.clock)
+        self._listener = await listen(self.url, self.accept, clock=self.clock, annotate=self._annotate)
         return self
+
+    def _annotate(self, _direction: str, data: bytes) -> Annotation | None:
+        """What a recorder may add to a frame: its message, opened with the pump's own keys."""
+        message = None if self._bench is None else self._bench.bedside.opened(data)
+        return None if message is None else Annotation(message=describe(message), keys=None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

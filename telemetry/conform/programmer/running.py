@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry import __version__
 from telemetry.conform.asking import Person
 from telemetry.conform.manifest import Manifest, own_equipment
 from telemetry.conform.own import Tablet
@@ -14,6 +13,7 @@ from telemetry.conform.programmer.kit import OwnKit, ServedKit
 from telemetry.conform.results import Equipment, Subject
 from telemetry.conform.running import Plan, run_steps
 from telemetry.errors import UsageError
+from telemetry.transport.capture import tool_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ async def run_own(
 
     Raises ``UsageError`` for a pattern that fits no step.
     """
-    plan = _plan(patterns, manifest, seed, command, own_equipment(Subject.PROGRAMMER, __version__))
+    plan = _plan(patterns, manifest, seed, command, own_equipment(Subject.PROGRAMMER, tool_version()))
     kit = OwnKit(plan.manifest, seed=seed, tablet=tablet)
     try:
         return await run_steps(programmer_steps(), kit, plan, on_step=on_step, on_result=on_result)
