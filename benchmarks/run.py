@@ -36,6 +36,7 @@ BENCHMARKS = (
     "lossy_campaign",
     "ble",
     "publish",
+    "tshark",
 )
 EXIT_UNSOUND = 1
 

@@ -1,7 +1,7 @@
 """How many message types and fields tshark shows as our decoder and the independent one read them.
 
-Every vector of ``fixtures/`` and 200 random messages of every type go through tshark in one run, with the dissector that
-is generated from the wire table. A count of facts, no race: what differs fails.
+Every vector of ``fixtures/`` and 200 random messages of every type go through tshark in one run, with the dissector
+that is generated from the wire table. A count of facts, no race: what differs fails.
 """
 
 from __future__ import annotations

@@ -41,7 +41,6 @@ from tests.support.tshark_comparison import (
     expected_message,
     of_vectors_and_random,
     table_names,
-    unescaped,
     write,
 )
 from tests.support.wireshark import Tshark
@@ -267,7 +266,7 @@ def test_a_recorded_visit_is_seen_as_we_open_it(path: Path, tshark: Tshark, tmp_
         assert one.frames == [frame.name if frame.frame is None else frame.frame.type.name]
         if frame.message is not None:
             wanted = expected_message(codec.encode(frame.message))
-            assert (one.message, unescaped(one.fields_of(layout_name(wanted.name)))) == (wanted.name, wanted.fields)
+            assert (one.message, one.fields_of(layout_name(wanted.name))) == (wanted.name, wanted.fields)
             image = orders.setdefault(frame.link, Orders()).follow(frame.message)
             if image is not None and image.name is not None:
                 assert one.fields_of(image.name) == DIALECT.record(image.name, image.data)

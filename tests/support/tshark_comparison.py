@@ -93,7 +93,7 @@ class Comparison:
                 assert one.message == wanted.name
                 told = {name: value for name, value in one.header.items() if name not in ("opcode", "length")}
                 assert told == wanted.header, wanted.name
-            assert unescaped(one.fields_of(layout_name(wanted.name))) == wanted.fields, wanted.name
+            assert one.fields_of(layout_name(wanted.name)) == wanted.fields, wanted.name
             self.types.add(wanted.name)
             self.names |= one.names
             self.fields += leaves(wanted.fields)
@@ -108,15 +108,6 @@ def bare(described: Mapping[str, object]) -> dict[str, Value]:
         return cast("Value", value)
 
     return {name: rows(value) for name, value in described.items() if name != "name"}
-
-
-def unescaped(value: Value) -> Value:
-    """Texts of tshark, which escapes what would end them."""
-    if isinstance(value, dict):
-        return {name: unescaped(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [unescaped(item) for item in value]
-    return value.replace('\\"', '"').replace("\\\\", "\\") if isinstance(value, str) else value
 
 
 def table_names() -> set[str]:
