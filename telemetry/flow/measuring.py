@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from telemetry.errors import LinkError, PeerError, UsageError
+from telemetry.errors import LinkError, PeerError, Refused, UsageError
 from telemetry.flow.client import Balance, Identity
 from telemetry.flow.document import (
     MOST_SAMPLES,
@@ -140,9 +140,15 @@ class Measurement:
         plan = self._plan
         self._identity = await self._balance.identify()
         for number in range(plan.samples + 1):
-            if self._start is not None:
-                await self._stream.until(self._start.at_ms + number * plan.every_ms)
-            await self._sample(number)
+            try:
+                if self._start is not None:
+                    await self._stream.until(self._start.at_ms + number * plan.every_ms)
+                await self._sample(number)
+            except (LinkError, PeerError, Refused) as error:
+                if not self.count:
+                    raise
+                self.end(f"the pump's time and truth are no longer to be had: {error}")
+                break
             if self._each is not None:
                 self._each(self)
             if self._too_long():

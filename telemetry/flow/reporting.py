@@ -195,7 +195,7 @@ def _results(run: FlowRun, found: Analysis) -> list[Table]:
     columns += ["true max", "true min"] if truth else []
     note = (
         f"Overall A = {words.percent(found.measured.overall_percent)} of {run.rate_nl_per_day / 1e6:g} ml/day over "
-        f"{words.span(found.measured.analysed_ms)}. A trumpet shows worst windows, not accuracy; ±: uncertainty."
+        f"{words.span(found.measured.analysed_ms)}. Worst windows, not accuracy over time; ±: uncertainty."
     )
     if found.late is not None:
         edges = [f"{words.span(w.window_ms)}: {_range(w.max_percent, w.min_percent)}" for w in found.late.windows]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 import pytest
+import ssl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -289,8 +290,12 @@ def test_what_the_back_door_can_answer(
 
     real = httpx.Client
 
-    def client(*, base_url: str, headers: dict[str, str], timeout: int, trust_env: bool) -> httpx.Client:
+    def client(
+        *, base_url: str, headers: dict[str, str], timeout: int, trust_env: bool, verify: ssl.SSLContext
+    ) -> httpx.Client:
         assert trust_env is False
+        # No certificate is loaded, which takes its time; so none is trusted either.
+        assert (verify.verify_mode, verify.cert_store_stats()["x509_ca"]) == (ssl.CERT_REQUIRED, 0)
         assert timeout > 0
         return real(transport=httpx.MockTransport(handle), base_url=base_url, headers=headers)
 

@@ -197,6 +197,21 @@ def test_evaporation_is_a_bias_until_a_blank_run_takes_it_off() -> None:
     assert found.budgets[MS_PER_DAY].loss > 0
 
 
+def test_drops_are_within_the_uncertainty_that_they_make() -> None:
+    run = taken(scale=ScaleSettings(drop_nl=21_027), hours=200, corrections=corrections(drop_nl=21_027))
+    assert run.marks == []
+    found = analyse(run)
+    assert found.measured is not None
+    assert found.truth is not None
+    hour = found.measured.windows[0]
+    assert hour.min_percent < -99  # an hour holds less than a drop: in some hours none falls
+    for shown, true in zip(found.measured.windows, found.truth.windows, strict=True):
+        unsure = found.budgets[shown.window_ms]
+        assert unsure.drops == pytest.approx(100 * 21_027 / (RATE * shown.window_ms / MS_PER_DAY))
+        assert abs(shown.max_percent - true.max_percent) <= unsure.total
+        assert abs(shown.min_percent - true.min_percent) <= unsure.total
+
+
 def test_a_blank_run_that_was_touched_is_refused() -> None:
     touched = taken("tare@5h", kind="blank", rate_nl_per_day=0)
     with pytest.raises(UsageError, match="touched"):

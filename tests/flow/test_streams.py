@@ -13,12 +13,13 @@ from telemetry.flow import streams
 from telemetry.flow.client import Balance
 from telemetry.flow.dialects import SICS
 from telemetry.flow.lines import Outcome
+from telemetry.flow.measuring import Measurement
 from telemetry.flow.scale import Scale, ScaleSettings
 from telemetry.flow.serving import ScaleServer
 from telemetry.flow.simulating import PumpSettings, bench_pump
 from telemetry.flow.streams import DoorStream, HostStream, PumpStream, need_truth
 from telemetry.transport.memory import open_memory
-from tests.flow.conftest import RATE
+from tests.flow.conftest import RATE, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +138,29 @@ async def test_a_balance_whose_pump_is_gone_is_busy_and_says_so() -> None:
         assert (await balance.read()).outcome is Outcome.STABLE
     await server.close()
     await asyncio.sleep(0)
+
+
+async def test_a_simulator_that_dies_ends_the_run_with_what_was_measured() -> None:
+    served = Served()
+    clock = SystemClock()
+    scale = Scale(ScaleSettings())
+    server = ScaleServer(scale, DoorStream(served, clock), clock, "sics")
+
+    async def opener(receiver: Receiver) -> Transport:
+        return open_memory(receiver, server.accept, clock=clock, datagrams=False)
+
+    def die(work: Measurement) -> None:
+        if work.count == 5:
+            served.fails = LinkError("nobody answers there")
+
+    async with Balance(opener, clock, SICS) as balance:
+        stream = DoorStream(served, clock, drive=True)
+        run = await Measurement(balance, stream, plan(20), each=die).take()
+    await server.close()
+    assert run.ended == "the pump's time and truth are no longer to be had: nobody answers there"
+    assert len(run.readings) == 5
+    assert run.readings.truth_nl == [0, 20_000, 40_000, 60_000, 80_000]
+    assert run.marks[-1].kind == "ended"
 
 
 async def spoken(*commands: bytes, protocol: str = "sics", wait_turns: int = 200) -> list[bytes]:
