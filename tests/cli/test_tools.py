@@ -7,13 +7,13 @@ import importlib.util
 import os
 import signal
 import socket
+import ssl
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 import pytest
-import ssl
 from hypothesis import given
 from hypothesis import strategies as st
 
