@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,11 @@ KIT = Equipment(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be run. ``numbers``: the steps asked for; None: all of the catalogue."""
+    """What is to be run. ``numbers``: the steps asked for; None: all of the catalogue.
+
+    ``keeps_interrupted``: a run that is cancelled (Ctrl-C) ends as blocked from there on, and is a run: hours of a
+    person's work are in it.
+    """
 
     seed: int = 0
     command: str = ""
@@ -45,6 +50,7 @@ class Plan:
     manifest: Manifest = field(default_factory=Manifest)
     equipment: tuple[Equipment, ...] = ()
     simulated: bool = True
+    keeps_interrupted: bool = False
 
 
 async def run_steps(
@@ -78,7 +84,7 @@ async def run_steps(
             result = _untried(step, Verdict.BLOCKED, stopped)
         else:
             record = Recorder(lambda: kit.now_ms() - began_ms)
-            verdict, reason, end = await _perform(step, kit, record)
+            verdict, reason, end = await _perform(step, kit, record, keeps_interrupted=plan.keeps_interrupted)
             stopped = reason if end else ""
             result = _result(step, record, verdict, reason, kit.now_ms() - began_ms)
         results.append(result)
@@ -106,7 +112,9 @@ async def run_steps(
     )
 
 
-async def _perform(step: Step[AnyStage], kit: Kit[AnyStage], record: Recorder) -> tuple[Verdict, str, bool]:
+async def _perform(
+    step: Step[AnyStage], kit: Kit[AnyStage], record: Recorder, *, keeps_interrupted: bool
+) -> tuple[Verdict, str, bool]:
     """Verdict, reason, and whether the run cannot go on."""
     verdict, reason, end = Verdict.PASS, "", False
     try:
@@ -122,6 +130,12 @@ async def _perform(step: Step[AnyStage], kit: Kit[AnyStage], record: Recorder) -
         verdict, reason = Verdict.INCONCLUSIVE, str(error)
     except OperatorGone as error:
         verdict, reason, end = Verdict.BLOCKED, str(error), True
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not keeps_interrupted or task is None:
+            raise
+        task.uncancel()
+        verdict, reason, end = Verdict.BLOCKED, "interrupted", True
     if record.findings:
         return Verdict.FAIL, reason, end
     return verdict, reason, end

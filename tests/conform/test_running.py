@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -17,6 +18,7 @@ from telemetry.conform.results import EvidenceKind, FrameSeen, Subject, Verdict
 from telemetry.conform.running import Plan, run_steps
 from telemetry.conform.steps import Blocked, Catalogue, Inconclusive, Source, Step, StopRun
 from telemetry.errors import UsageError
+from tests.support.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -113,6 +115,26 @@ async def test_each_end_of_a_step_is_a_verdict_of_its_own() -> None:
 async def test_stop_run_blocks_what_comes_after() -> None:
     run = await run_steps(catalogue(raising(StopRun("unplugged")), passes), Kit(), Plan())
     assert [step.verdict for step in run.steps] == [Verdict.BLOCKED, Verdict.BLOCKED]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_run_that_is_interrupted_is_kept_where_that_is_wanted(keeps: bool) -> None:
+    async def waits(_stage: Stage) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    kit = Kit()
+    plan = Plan(keeps_interrupted=keeps)
+    task = asyncio.create_task(run_steps(catalogue(passes, waits, passes), kit, plan))
+    await turns(5)
+    task.cancel()
+    if not keeps:
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return
+    run = await task
+    assert [step.verdict for step in run.steps] == [Verdict.PASS, Verdict.BLOCKED, Verdict.BLOCKED]
+    assert run.steps[2].reason == "interrupted"
+    assert kit.closed == ["P-01", "P-02"]
 
 
 async def test_a_defect_of_the_kit_is_no_verdict() -> None:

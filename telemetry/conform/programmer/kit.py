@@ -9,6 +9,7 @@ from telemetry.clock import Clock, ManualClock, SystemClock, host_utc_s
 from telemetry.conform.bedside import Bedside
 from telemetry.conform.own import Tablet
 from telemetry.conform.programmer.bench import Bench
+from telemetry.conform.steps import Blocked
 from telemetry.errors import LinkClosedError
 from telemetry.protocol.plain import describe
 from telemetry.transport.capture import Annotation
@@ -61,6 +62,8 @@ class ProgrammerKit:
         try:
             await self.operator.begin(step.number, step.title)
             yield bench
+            if not record.frames_seen:
+                raise Blocked(f"nothing came from the equipment in this step: is it connected to {self.link}?")
             verdict = "fail" if record.findings else "pass"
         finally:
             self._bench = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from telemetry.conform.asking import Person
@@ -63,9 +64,11 @@ async def run_served(  # noqa: PLR0913 - as above
     """Run the steps with a programmer that connects to ``listen``, on the host's clock.
 
     ``operator`` is the command of a program that operates it; "" asks a person at the terminal. ``on_link`` is told
-    where the pump can be met. Raises ``UsageError``, or ``LinkOpenError`` when the listener cannot be had.
+    where the pump can be met. A run that is cancelled is returned as far as it came.
+
+    Raises ``UsageError``, or ``LinkOpenError`` when the listener cannot be had.
     """
-    plan = _plan(patterns, manifest, seed, command, (UNNAMED,))
+    plan = replace(_plan(patterns, manifest, seed, command, (UNNAMED,)), keeps_interrupted=True)
     program = await Program.start(operator) if operator else None
     hands: Operator = Person() if program is None else program
     try:
