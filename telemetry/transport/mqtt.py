@@ -48,6 +48,7 @@ class _Client:
         self._access = access
         self._half = new_half()
         self._instance = NOBODY
+        self._rival = False
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Message] = self._loop.create_future()
         self._pipe: TunnelPipe | None = None
@@ -88,6 +89,8 @@ class _Client:
             raise LinkOpenError(
                 f"{self._url}: the telemeter has {MOST_LINKS} links already and takes no more; close one, or wait"
             )
+        if self._rival:
+            raise LinkOpenError(f"{self._url}: {self._two_telemeters()}")
         self._instance = answer.payload
         self._pipe = pipe = TunnelPipe(
             self._url.text,
@@ -101,6 +104,15 @@ class _Client:
         pipe.start(receiver)
         pipe.greet()
         return pipe
+
+    def _accepted_by_another(self, message: Message) -> bool:
+        answer = self._answer
+        return not answer.cancelled() and answer.exception() is None and answer.result().device != message.device
+
+    def _two_telemeters(self) -> str:
+        return (
+            f"a second telemeter answers at {self._access.path}; give each its own topic, and look who may write there"
+        )
 
     def _send(self, message: Message) -> asyncio.Future[None]:
         return self._broker.publish_soon(f"{self._access.path}/to", message.encode())
@@ -128,15 +140,14 @@ class _Client:
         elif self._pipe is None:
             if message.kind in {Kind.ACCEPT, Kind.REFUSE} and not self._answer.done():
                 self._answer.set_result(message)
+            elif message.kind is Kind.ACCEPT and self._accepted_by_another(message):
+                self._rival = True
             else:
                 self.ignored[Fault.OUT_OF_TURN] += 1
         elif message.device == self._pipe.link[1]:
             self._pipe.arrived(message)
         elif message.kind is Kind.ACCEPT:
-            self._pipe.lose(
-                f"a second telemeter answers at {self._access.path}; give each its own topic, and look who may "
-                f"write there"
-            )
+            self._pipe.lose(self._two_telemeters())
         else:
             self.ignored[Fault.UNKNOWN_LINK] += 1
 

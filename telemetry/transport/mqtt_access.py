@@ -51,7 +51,7 @@ _LONGEST_PASSWORD_BYTES = 4_096
 _LONGEST_PATH_BYTES = 200
 _CLIENT_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _PATH_LEVEL = re.compile(r"[^+#\0/$][^+#\0/]*")
-_BARE_HOST = re.compile(r"\[[^\]]*\]|[^:\[\]]+")
+_BARE_HOST = re.compile(r"\[[^\]]*\]|[^:\[\]]*")
 
 Version = Literal["3.1.1", "5"]
 FIRST_FAILURE = 0x80

@@ -262,6 +262,8 @@ class Wire(aiomqtt.Client):
     def _begin(self, sock: Any) -> None:  # noqa: ANN401
         if self._dropped or sock.fileno() < 0:
             return
+        # An acknowledgement and a message behind it would wait for one another's TCP acknowledgements, 40 ms.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(sock.fileno(), partial(self._readable, sock))
         self._misc_task = self._loop.create_task(self._misc_loop())
 
