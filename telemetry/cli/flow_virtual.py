@@ -212,6 +212,7 @@ async def _serve(
     scale = Scale(_scale(given), start_ms=start.at_ms, start_nl=start.truth_nl or 0, mishaps=_mishaps(given))
     server = ScaleServer(scale, stream, clock, given["protocol"], on_problem=_Told().tell)
     listeners = []
+    stop = _signalled()  # before anybody can know that there is something to end
     try:
         for url in listen_at:
             listeners.append(await listen(url, server.accept, clock=clock))  # noqa: PERF401 - what was opened is closed
@@ -228,8 +229,10 @@ async def _serve(
             )
         else:
             _panel(urls, given["protocol"], who)
-        await _ended()
+        await stop.wait()
     finally:
+        for number in _SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
         for listener in listeners:
             await listener.close()
         await server.close()
@@ -272,13 +275,12 @@ class _Told:
             note(f"telemetry: {text}")
 
 
-async def _ended() -> None:
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _signalled() -> asyncio.Event:
+    """What is set when somebody ends the command."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await stop.wait()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

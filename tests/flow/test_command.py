@@ -200,5 +200,55 @@ def test_an_interrupted_measurement_is_kept(place: Place) -> None:
     assert len(run.readings) >= 1
 
 
+@pytest.mark.timeout(120)
+def test_a_balance_that_never_comes_back_ends_the_measurement(place: Place) -> None:
+    balance, hello = started(place, "flow", "balance", "--listen", "tcp://127.0.0.1:0", "--protocol", "and", "--json")
+    measuring = subprocess.Popen(
+        [
+            *(COMMAND, "flow", "measure", hello["urls"][0], "--rate", "0.48 ml/day", "--interval", "100 ms"),
+            *("--hours", "1", "--stabilise", "0 s", "--patience", "100 ms", "-o", "run.flow.json"),
+        ],
+        env=place.environment,
+        cwd=place.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert measuring.stderr is not None
+        assert "sample 1 of" in measuring.stderr.readline()
+    finally:
+        balance.send_signal(signal.SIGINT)
+        balance.communicate(timeout=PATIENCE_S)
+    out, errors = measuring.communicate(timeout=PATIENCE_S)
+    assert measuring.returncode == 3, errors
+    said = " ".join(errors.split())
+    assert "gap: the link to the balance is gone" in said
+    assert "the measurement ended early: no reading for more than" in said
+    assert "kept in run.flow.json" in " ".join(out.split())
+    run = read_flow(place.home / "run.flow.json")
+    assert run.ended.startswith("no reading for more than")
+    assert run.readings.mass_ng[0] is not None
+    assert run.readings.mass_ng[-1] is None
+
+
+def test_a_served_balance_says_what_to_type(place: Place) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "flow", "balance", "--listen", "tcp://127.0.0.1:0"],
+        env=place.environment,
+        cwd=place.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert "SIMULATED" in said[0]
+    assert any("tcp://127.0.0.1:" in line for line in said)
+
+
 def test_the_command_is_where_the_others_are() -> None:
     assert Path(sys.prefix) / "bin" / "telemetry" == COMMAND

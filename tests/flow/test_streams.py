@@ -214,6 +214,31 @@ async def test_a_stable_value_waits_until_it_rests(monkeypatch: pytest.MonkeyPat
     assert said == [b"S S    39.9895 g", b"TI S    39.9895 g", b"S I"]
 
 
+async def test_closing_it_lets_go_of_its_clients() -> None:
+    clock = SystemClock()
+    pump, _ = bench_pump(PumpSettings("itb-40", RATE, 7), ManualClock())
+    server = ScaleServer(Scale(ScaleSettings()), PumpStream(pump), clock, "sics")
+    lost: list[object] = []
+
+    class Ear:
+        def data_received(self, data: bytes) -> None:
+            pass
+
+        def connection_lost(self, reason: object) -> None:
+            lost.append(reason)
+
+    transport = open_memory(Ear(), server.accept, clock=clock, datagrams=False)
+    transport.write(b"SIR\r\nSI\r\n")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await server.close()
+    await server.close()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(lost) == 1
+    assert not server.busy()
+
+
 async def test_a_flood_of_commands_is_dropped() -> None:
     said = await spoken(b"SI\r\n" * 500, wait_turns=3_000)
     assert len(said) == 32
