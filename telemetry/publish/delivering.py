@@ -88,6 +88,8 @@ class Deliverer:
         self._renewing = False
         self._told = 0
         self._recall: deque[tuple[int, Message]] = deque(maxlen=MOST_RECALLED)
+        self._lost_ms: int | None = None
+        """When a connection was lost whose last events have not been sent again since."""
 
     def wake(self) -> None:
         """Say that something may wait."""
@@ -152,6 +154,8 @@ class Deliverer:
         self._on_change()
 
     def _close(self, problem: str) -> None:
+        if self.connected and problem:
+            self._lost_ms = self._clock.link_ms()
         self._broker, self.connected, self.problem = None, False, problem
         if problem:
             self._away.set()
@@ -159,9 +163,15 @@ class Deliverer:
 
     async def _recall_lost(self) -> None:
         assert self._broker is not None  # noqa: S101 - opened just now
-        since_ms = self._clock.link_ms() - RECALL_MS
-        for _, message in [one for one in self._recall if one[0] >= since_ms]:
+        if self._lost_ms is None:
+            return
+        last = [message for at_ms, message in self._recall if at_ms >= self._lost_ms - RECALL_MS]
+        for message in last:
             await self._publish(self._broker, message)
+        # A broker that is killed once more loses them once more.
+        self._recall.clear()
+        self._recall.extend((self._clock.link_ms(), message) for message in last)
+        self._lost_ms = None
 
     async def _send(self) -> None:
         """Keep up to ``WINDOW`` messages under way; returns when the connection is to be renewed."""

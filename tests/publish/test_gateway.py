@@ -111,10 +111,17 @@ async def test_what_a_dying_broker_acknowledged_and_lost_is_sent_again(ward: War
     ward.broker.forgets = len(ward.broker.arrived)
     ward.broker.die()
     await ward.look()
+    await ward.pause(120_000)
     ward.broker.come_back()
-    await ward.pause(2_000)
+    await ward.pause(60_000)
     ids = [body["message_id"] for body in once(ward.broker.bodies()) if "event_sequence" in body]
     assert ids[: len(lost)] == lost
+    ward.broker.forgets = len(ward.broker.arrived)
+    ward.broker.die()
+    await ward.settle()
+    ward.broker.come_back()
+    await ward.pause(60_000)
+    assert [body["message_id"] for body in once(ward.broker.bodies()) if "event_sequence" in body][: len(lost)] == lost
     assert ward.broker.state("identity")
 
 
@@ -378,3 +385,20 @@ async def test_nothing_that_a_pump_must_keep_secret_is_published(ward: Ward) -> 
     found = await ward.bedside.read()
     everything = json.dumps([one.text for one in ward.broker.arrived] + [one.topic for one in ward.broker.arrived])
     assert found.identity.pump_id.hex() not in everything
+
+
+async def test_a_broker_that_forgot_everything_is_told_every_state_at_once(ward: Ward) -> None:
+    ward.start()
+    await ward.look()
+    told = {topic: text for topic, text in ward.broker.retained.items() if not topic.endswith("/link")}
+    ward.broker.die()
+    await ward.settle()
+    ward.broker.retained.clear()
+    ward.broker.come_back()
+    await ward.pause(5_000)
+    again = {topic: checked(text) for topic, text in ward.broker.retained.items()}
+    assert again.keys() == told.keys() | {f"{next(iter(told)).rsplit('/', 1)[0]}/link"}
+    for topic, text in told.items():
+        before = checked(text)
+        assert again[topic]["read_utc_ms"] == before["read_utc_ms"]
+        assert again[topic]["sequence"] > before["sequence"]

@@ -267,3 +267,22 @@ def test_any_life_keeps_order_and_every_event(
             assert spool.waiting_bytes == sum(one.size_bytes for one in spool.waiting())
     finally:
         spool.close()
+
+
+def test_what_is_put_is_on_the_medium_before_anything_can_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        flushed.append(os.fstat(descriptor).st_size)
+
+    with opened(tmp_path) as spool:
+        monkeypatch.setattr(os, "fsync", fsync)
+        spool.put([message(1, size=5_000)], memory(2))
+        assert flushed[-1] == (tmp_path / "spool.jsonl").stat().st_size > 5_000
+        flushed.clear()
+        spool.acknowledge(1)
+        assert flushed == []  # losing an acknowledgement costs a double, which its id tells
