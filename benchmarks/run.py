@@ -35,6 +35,7 @@ BENCHMARKS = (
     "session",
     "lossy_campaign",
     "ble",
+    "mqtt",
     "publish",
     "tshark",
 )

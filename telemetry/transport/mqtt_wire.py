@@ -25,6 +25,8 @@ CLOSE_S = 2.0
 """How long a close waits for what was published to be acknowledged. Host time."""
 MOST_PACKET_BYTES = 1 << 18
 """A longer packet ends the connection: nothing that is exchanged here comes near it, and MQTT allows 256 MiB."""
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it."""
 MOST_UNSENT = 5_000
 """Messages that may wait for their acknowledgement; more are refused."""
 _LOGGER = logging.getLogger("telemetry.mqtt")
@@ -269,6 +271,10 @@ class Wire(aiomqtt.Client):
 
     def _readable(self, sock: Any) -> None:  # noqa: ANN401
         try:
+            if _QUICK_ACK is not None:
+                # As configured by default, mosquitto holds a small message back until what went before it has been
+                # acknowledged by TCP, which a silent reader does after 40 ms. The option lasts for one acknowledgement.
+                sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             self._client.loop_read()
             # A TLS socket may hold whole packets that no selector knows of.
             while isinstance(sock, ssl.SSLSocket) and sock.fileno() >= 0 and sock.pending():
