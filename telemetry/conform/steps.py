@@ -27,8 +27,7 @@ The contract between runner and step:
 * It ends early by raising ``Inconclusive`` (it cannot be judged) or ``Blocked`` (it cannot be tried). Findings made
   before that still make it a fail. ``StopRun`` blocks this step and all after it.
 * Any other exception is a defect of the kit and is not caught: a run that is wrong must not look like a verdict.
-* Every wait has a bound; the runner adds one around the whole step (``Step.limit_ms`` of link time on the host's
-  clock) and says ``blocked`` when it is reached.
+* Every wait has a bound of its own: an act its ``limit_ms``, the link its deadlines.
 """
 
 from __future__ import annotations
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 AnyStage = TypeVar("AnyStage", bound="Stage")
 _NUMBER = re.compile(r"[PDS]-\d\d\d?")
 _LETTERS = {Subject.PROGRAMMER: "P", Subject.DEVICE: "D", Subject.SUBSCRIBER: "S"}
-STEP_LIMIT_MS = 3_600_000
-"""An hour of host time around a single step: a person may be at work in it."""
 
 
 class StepEnd(Exception):
@@ -134,7 +131,6 @@ class Step(Generic[AnyStage]):
     sources: tuple[Source, ...]
     claims: tuple[str, ...]
     act: Callable[[AnyStage], Awaitable[None]]
-    limit_ms: int = STEP_LIMIT_MS
 
 
 class Catalogue(Generic[AnyStage]):
@@ -148,7 +144,7 @@ class Catalogue(Generic[AnyStage]):
         self.features = dict(features)
         self._steps: dict[str, Step[AnyStage]] = {}
 
-    def step(  # noqa: PLR0913 - each is one fact of a step, all by name
+    def step(
         self,
         number: str,
         *,
@@ -159,7 +155,6 @@ class Catalogue(Generic[AnyStage]):
         expected: str,
         sources: tuple[Source, ...],
         claims: tuple[str, ...] = (),
-        limit_ms: int = STEP_LIMIT_MS,
     ) -> Callable[[Callable[[AnyStage], Awaitable[None]]], Callable[[AnyStage], Awaitable[None]]]:
         """Declare a step; raises ``UsageError`` for a number that is malformed or taken, and for missing texts."""
         letter = _LETTERS[self.subject]
@@ -177,9 +172,7 @@ class Catalogue(Generic[AnyStage]):
                 raise UsageError(f"{number}: claims: {claim!r} is none of {', '.join(self.features)}")
 
         def keep(act: Callable[[AnyStage], Awaitable[None]]) -> Callable[[AnyStage], Awaitable[None]]:
-            self._steps[number] = Step(
-                number, group, title, purpose, stimulus, expected, sources, claims, act, limit_ms
-            )
+            self._steps[number] = Step(number, group, title, purpose, stimulus, expected, sources, claims, act)
             return act
 
         return keep
