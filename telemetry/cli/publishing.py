@@ -78,7 +78,7 @@ class Board:
         place = f"{self._broker} {at.root}".rstrip()
         if at.connected:
             return Text(f"broker connected: {place}", style="green")
-        return Text(f"broker AWAY: {place}: {at.broker_problem or 'connecting'}", style="bold yellow")
+        return Text(f"broker AWAY: {at.broker_problem or f'connecting to {place}'}", style="bold yellow")
 
 
 def _counts(at: Progress) -> Text:

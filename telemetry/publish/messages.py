@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from telemetry.alarm_table import TABLE
 from telemetry.model import AlarmPriority
+from telemetry.publish.log_meaning import subject, value_unit
 from telemetry.publish.schema_table import PREFIX, VERSION
 from telemetry.publish.topics import EVENTS, STATES, Kind
 from telemetry.units import MS_PER_DAY, MS_PER_SECOND
@@ -213,8 +214,10 @@ def log_body(found: Interrogation, record: LogRecord, event_sequence: int) -> Bo
         **_instant("at", record.at_ms, found.identity),
         "code": record.code.value,
         "slot": record.slot,
+        "subject": subject(record),
         "detail": record.detail,
         "value": record.value,
+        "value_unit": value_unit(record),
     }
 
 

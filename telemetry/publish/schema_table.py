@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from telemetry.errors import UsageError
 from telemetry.model import Activity, AlarmClass, AlarmKind, AlarmPriority, AlarmSignal, Drive, Drug, LogCode, PumpMode
+from telemetry.publish.log_meaning import VALUE_UNITS
 from telemetry.publish.topics import Kind
 
 if TYPE_CHECKING:
@@ -212,8 +213,10 @@ _BODIES: dict[Kind, tuple[str, Fragment]] = {
             **_instant("at", "when it happened"),
             "code": _one_of(LogCode, "what happened"),
             "slot": _count("slot of the credential that did it"),
-            "detail": _count("what the code says it is (docs/pump-model.md)"),
-            "value": _count("what the code counts, in the unit that the code says"),
+            "subject": _or_null(_text("which alarm, activity or reason it is about", pattern="^[a-z0-9_]+$")),
+            "detail": _count("the number behind subject; elsewhere which program, filling, step or zone"),
+            "value": _count("what it counts, in value_unit"),
+            "value_unit": _or_null(_one_of(VALUE_UNITS, "unit of value; null: a plain number")),
         },
     ),
     Kind.LINK: (

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import telemetry.publish
 from telemetry.alarm_table import TABLE
+from telemetry.cli import logbook
 from telemetry.errors import UsageError
 from telemetry.interrogation import Interrogation
 from telemetry.model import (
@@ -35,7 +36,7 @@ from telemetry.model import (
     PumpStatus,
     TelemeterInfo,
 )
-from telemetry.publish import messages, schema_table
+from telemetry.publish import log_meaning, messages, schema_table
 from telemetry.publish.memory import Memory
 from telemetry.publish.observing import Room, observe
 from telemetry.publish.topics import STATES, Kind, Topics, level, parse_destination
@@ -328,3 +329,29 @@ def test_any_serial_is_one_level_and_no_two_are_the_same(one: str, other: str) -
     assert level(one)
     if one and other:
         assert (level(one) == level(other)) == (one == other)
+
+
+@given(record=RECORDS)
+def test_a_record_means_what_the_command_line_says_it_means(record: LogRecord) -> None:
+    found = log_meaning.subject(record)
+    told = logbook.detail(record)
+    if found is not None:
+        assert found.replace("_", " ") == told
+    elif told and record.detail:
+        assert any(sign.isdigit() for sign in told)
+    spoken = logbook.value(record)
+    unit = {"nl_per_day": "ml/day", "nl": " ml", "ng": "in 24 h", "ng_per_day": "g/day", "strokes": "strokes"}
+    match log_meaning.value_unit(record):
+        case None:
+            assert spoken in {"", str(record.value)}
+        case "utc_s":
+            assert record.code is LogCode.CLOCK_SET
+        case name:
+            assert unit[name] in spoken
+
+
+def test_every_code_that_the_command_line_explains_has_its_meaning() -> None:
+    for code in LogCode:
+        record = LogRecord(1, 1, 0, code, 0, 1, 1)
+        if not any(sign.isdigit() for sign in logbook.detail(record)):
+            assert (log_meaning.subject(record) or "").replace("_", " ") == logbook.detail(record), code
