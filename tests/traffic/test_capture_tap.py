@@ -10,13 +10,16 @@ import pytest
 import telemetry
 from telemetry.clock import SystemClock
 from telemetry.errors import LinkError, UsageError
+from telemetry.link import LAYOUT
 from telemetry.programmer.journal import MemoryJournalStore
 from telemetry.protocol.frame import Frame, encode_frame, encode_stream
 from telemetry.protocol.wire import FrameType
 from telemetry.sim.connector import station_of
+from telemetry.sim.serving import Simulator, SimulatorSettings
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.traffic import tapping
-from telemetry.traffic.opening import Shut, open_capture
+from telemetry.traffic.opening import How, Shut, open_capture
+from telemetry.traffic.replaying_script import script_of
 from telemetry.traffic.tapping import Tap
 from telemetry.transport.capture import LinkLost, read_capture
 from telemetry.transport.faults import Direction
@@ -249,3 +252,24 @@ def test_frames_are_turned_from_datagrams_to_a_stream_and_back() -> None:
     streams = tapping._Side(None, Direction.RX, datagrams=False)  # type: ignore[arg-type]
     assert streams.divided(stream[:5], other_datagrams=True) == ([], [])
     assert streams.divided(stream[5:], other_datagrams=True) == ([stream], [frame])
+
+
+async def test_a_recording_at_the_simulators_end_is_opened_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    place = f"tcp://127.0.0.1:0?record={tmp_path / 'f'}"
+    settings = SimulatorSettings(listen=(place,), seed=7, control=None)
+    async with (
+        Simulator(settings, on_event=lambda _event: None, on_problem=lambda _text: None) as simulator,
+        telemetry.connect(simulator.urls[0], journal=MemoryJournalStore()) as programmer,
+    ):
+        await programmer.set_rate(DailyDose.parse("360 ug/day"))
+        await programmer.release()
+        await programmer.read_status()
+    capture = read_capture(tmp_path / "f")
+    frames = list(open_capture(capture))
+    sealed = [frame for frame in frames if frame.counter is not None]
+    assert len(sealed) == 12
+    assert all(frame.how is How.KEYS and not frame.disagrees for frame in sealed)
+    script = script_of(capture, "f")
+    assert [session.accept is not None for session in script.sessions] == [True, True]
+    assert capture.layout == LAYOUT

@@ -14,7 +14,7 @@ import telemetry
 from telemetry.clock import ManualClock
 from telemetry.errors import LinkError, OutcomeUnknown, Refused, UsageError
 from telemetry.link import LAYOUT
-from telemetry.model import Warn
+from telemetry.model import PumpMode, Role, Warn
 from telemetry.protocol import messages as wire
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.traffic.connector import as_json, speed_of
@@ -114,6 +114,22 @@ async def test_a_recorded_change_is_a_true_change_on_a_pump_with_a_history() -> 
     assert pump.status.dose_ng_per_day == 360_000
     # The pump left the works with a program that no image was sent for; the digest of ours is of its image.
     assert {one.field for one in played.found} <= {"reservoir_nl", "empty_in_s", "program_digest"}
+
+
+async def test_a_resume_names_the_program_that_is_in_force_today(tmp_path: Path) -> None:
+    recording = captures.Recording(tmp_path / "f")
+    async with recording.programmer() as programmer:
+        await programmer.stop()
+        await programmer.resume()
+    recording.writer.close()
+    pump = _pump()
+    async with telemetry.connect(pump=pump) as programmer:
+        for dose in ("350 ug/day", "360 ug/day"):
+            await programmer.set_rate(DailyDose.parse(dose))
+    played = await _play(script_of(read_capture(tmp_path / "f"), "f"), pump)
+    assert not any(one.note for one in played.found)
+    assert pump.status.mode is PumpMode.SIMPLE_CONTINUOUS
+    assert pump.status.dose_ng_per_day == 360_000
 
 
 async def test_a_verdict_that_was_lost_when_recorded_is_not_missed() -> None:
@@ -248,6 +264,20 @@ async def test_what_was_left_out_and_what_came_on_top_is_told() -> None:
     assert (What.EXTRA, "ReadStatus") in names
     assert (What.EXTRA, "Query") in names
     assert as_json(device)["differing"] == device.differing + len(device.missing())
+
+
+async def test_a_commit_of_another_operation_than_was_staged_is_a_difference() -> None:
+    script = _script("set-rate")
+    device = ReplayedPump(script, clock := ManualClock(), entropy=os.urandom)
+    talk = Talk(Linked(device, clock).open_link, clock=clock, entropy=os.urandom, utc_s=lambda: 0)
+    await talk.open(Role.CLINICIAN)
+    for one in script.exchanges:
+        if isinstance(one.request, wire.Commit):
+            await talk.ask(replace(one.request, op_id=b"\7" * 16))
+            break
+        await talk.ask(one.request)
+    await talk.close()
+    assert [(one.message, one.field) for one in device.found] == [("Commit", "op_id")]
 
 
 async def test_another_role_is_a_difference() -> None:
