@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from telemetry.conform.bad.devices import BAD_DEVICES
 from telemetry.conform.bad.programmers import BAD_PROGRAMMERS
+from telemetry.conform.bad.subscribers import BAD_SUBSCRIBERS
 from telemetry.conform.device import DeviceKit, run_device
 from telemetry.conform.manifest import Manifest
 from telemetry.conform.own import Tablet
@@ -18,6 +19,7 @@ from telemetry.conform.programmer.catalogue import programmer_steps
 from telemetry.conform.programmer.kit import OwnKit
 from telemetry.conform.results import Subject, Verdict
 from telemetry.conform.running import Plan, run_steps
+from telemetry.conform.subscriber import Dashboard, run_own_subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -148,9 +150,14 @@ async def _device(make: Callable[..., Any] | None, seed: int, numbers: frozenset
     return await run_device(DeviceKit(make=make, seed=seed), seed=seed, patterns=sorted(numbers or ()))
 
 
+async def _subscriber(make: Callable[..., Any] | None, seed: int, numbers: frozenset[str] | None) -> Run:
+    return await run_own_subscriber(seed=seed, numbers=numbers, dashboard=Dashboard if make is None else make)
+
+
 _KINDS: dict[Subject, tuple[Runner, Callable[[], Iterable[Bad[Any]]]]] = {
     Subject.PROGRAMMER: (_programmer, lambda: BAD_PROGRAMMERS),
     Subject.DEVICE: (_device, lambda: BAD_DEVICES),
+    Subject.SUBSCRIBER: (_subscriber, lambda: BAD_SUBSCRIBERS),
 }
 
 __all__ = ["Qualification", "Qualified", "qualify"]
