@@ -29,7 +29,7 @@ _MASSES = {"mg": 1_000_000, "ug": 1_000, "ng": 1}
 _PER_DAY = {"day", "days", "d", "24h", "24hr", "24hrs", "24hours"}
 _PER_HOUR = {"h", "hr", "hour", "hours", "hrs"}
 _NUMBER = re.compile(
-    r"(?<![\w.,])(?P<whole>\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+|\d+)(?:[.,](?P<fraction>\d+))?"
+    r"(?<![\w.,])(?P<whole>[0-9]{1,3}(?:[\u00a0\u2009\u202f][0-9]{3})+|[0-9]+)(?:[.,](?P<fraction>[0-9]+))?"
     r"\s*(?P<unit>%|(?:ml|ul|nl|mg|ug|ng)(?:\s*/\s*|\s+per\s+)?(?:24\s*(?:hours?|hrs?|h)|days?|d\b|hours?|hrs?|hr|h\b|ml)?)?",
     re.IGNORECASE,
 )
@@ -64,7 +64,7 @@ def numbers(text: str) -> list[Shown]:
     """Every number in a text, in order, those without a unit with ``kind`` None."""
     found: list[Shown] = []
     for match in _NUMBER.finditer(fold(text)):
-        digits = re.sub(r"\D", "", match["whole"])
+        digits = re.sub(r"[^0-9]", "", match["whole"])
         fraction = match["fraction"] or ""
         scale = Fraction(1, 10 ** len(fraction))
         value = int(digits + fraction) * scale

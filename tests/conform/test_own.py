@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from telemetry.conform.junit import junit_xml
 from telemetry.conform.manifest import Limits, Manifest
 from telemetry.conform.operator import Act, ActKind, Answer, AnswerKind, Field
 from telemetry.conform.own import Tablet
 from telemetry.conform.programmer.catalogue import FEATURES, programmer_steps
+from telemetry.conform.programmer.kit import OwnKit
 from telemetry.conform.programmer.running import run_own
 from telemetry.conform.results import EvidenceKind, Verdict, parse_run
-from telemetry.errors import UsageError
+from telemetry.conform.running import Plan, run_steps
+from telemetry.errors import LinkClosedError, UsageError
+from telemetry.transport.memory import open_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from telemetry.conform.own_screen import Reading
     from telemetry.conform.results import Run
+    from telemetry.programmer.opening import LinkedPump
+    from telemetry.transport.base import Receiver, Transport
 
 pytestmark = pytest.mark.virtual
 
@@ -147,3 +155,60 @@ async def test_a_pattern_that_fits_no_step_and_a_negative_seed_are_misuse() -> N
         await run_own(patterns=["P-99"])
     with pytest.raises(UsageError, match="seed"):
         await run_own(seed=-1)
+
+
+SCRAPS = ["340", "µg", "/", "day", "%", "-", "\n", "\x00", "\x1b[2J", "٣٤٠", "1e9", "9" * 400, "😀", ".", "high", "]]>"]
+
+
+class Babbling(Tablet):
+    """Shows anything but what is so."""
+
+    def __init__(self, place: LinkedPump, *, seed: int = 0) -> None:
+        super().__init__(place, seed=seed)
+        self._draws = Random(seed)
+
+    async def show_field(self, act: Act) -> Answer:
+        await super().show_field(act)
+        return Answer(AnswerKind.SHOWN, "".join(self._draws.choices(SCRAPS, k=self._draws.randrange(12))))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_screen_full_of_nonsense_makes_findings_and_nothing_worse(seed: int) -> None:
+    run = await run_own(tablet=Babbling, seed=seed)
+    assert run.counts.failed > LEAST_STEPS
+    assert run.counts.blocked == 0
+    assert parse_run(run.to_json()) == run
+    ET.fromstring(junit_xml(run))  # noqa: S314 - our own text
+
+
+class Eager:
+    """A place whose link was opened before the step began."""
+
+    def __init__(self, kit: OwnKit) -> None:
+        self.clock = kit.clock
+        self._kit = kit
+        self.receiver: Receiver | None = None
+        self._transport = open_memory(self, kit.accept, clock=kit.clock)
+
+    def data_received(self, data: bytes) -> None:
+        if self.receiver is not None:
+            self.receiver.data_received(data)
+
+    def connection_lost(self, reason: LinkClosedError | None) -> None:
+        if self.receiver is not None:
+            self.receiver.connection_lost(reason)
+
+    async def open_link(self, receiver: Receiver) -> Transport:
+        self.receiver = receiver
+        return self._transport
+
+
+async def test_a_link_that_came_between_two_steps_meets_the_pump_of_the_next() -> None:
+    kit = OwnKit(Manifest())
+    place = Eager(kit)
+    kit.operator = Tablet(place)
+    run = await run_steps(programmer_steps(), kit, Plan(numbers=frozenset({"P-13"})))
+    await kit.operator.close()
+    assert [step.verdict for step in run.steps] == [Verdict.PASS]
+    with pytest.raises(LinkClosedError, match="no step is running"):
+        await kit.open_link(place)

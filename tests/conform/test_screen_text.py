@@ -57,7 +57,7 @@ def test_spellings(text: str, kind: Kind | None, count: int) -> None:
     assert [(one.kind, one.count) for one in numbers(text)] == [(kind, Fraction(count))]
 
 
-@pytest.mark.parametrize("text", ["2026-05-04 13:37:00 UTC", "serial SIM-P-01", "P-03", "", "µg/day", "day 7"])
+@pytest.mark.parametrize("text", ["2026-05-04 13:37:00 UTC", "serial SIM-P-01", "P-03", "", "µg/day", "day 7", "٣٤٠ µg/day"])
 def test_dates_and_names_are_no_quantities(text: str) -> None:
     assert [one for one in numbers(text) if one.kind is not None] == []
 
