@@ -45,7 +45,7 @@ class EmbeddedBroker:
     async def __aenter__(self) -> Self:
         try:
             from amqtt.broker import Broker  # noqa: PLC0415 - a heavy library, and an extra
-            from amqtt.errors import AMQTTError  # noqa: PLC0415 - likewise
+            from amqtt.errors import AMQTTError, BrokerError  # noqa: PLC0415 - likewise
         except ImportError as error:
             raise LinkOpenError(
                 f"a broker in this process needs amqtt, which cannot be loaded ({error}); "
@@ -62,7 +62,7 @@ class EmbeddedBroker:
         )
         try:
             await broker.start()
-        except (AMQTTError, OSError) as error:
+        except (AMQTTError, BrokerError, OSError) as error:
             cause = error.__cause__ or error
             raise LinkOpenError(
                 f"{self.url}: cannot listen there: {getattr(cause, 'strerror', None) or cause}; choose another port, "
