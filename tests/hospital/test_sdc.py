@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("sdc11073", reason="the extra 'hospital' is not installed")
 
@@ -30,7 +32,7 @@ from telemetry.hospital.sdc.states import Ages, Validity
 from telemetry.interrogation import Interrogation, NotRead
 from telemetry.model import AlarmKind
 from tests.hospital.consuming import consumer, state, wait_until
-from tests.hospital.looks import POLL_MS, look
+from tests.hospital.looks import HAPPENINGS, POLL_MS, look, pump_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -316,6 +318,53 @@ def test_a_packed_body_that_grows_beyond_the_bound_is_refused(standing: PumpProv
     assert post(standing, bomb, {"Content-Length": str(len(bomb)), "Content-Encoding": "gzip"}, exact=True) == 413
 
 
+@given(st.binary(max_size=400), st.booleans())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_get_an_answer_or_an_end(standing: PumpProvider, body: bytes, framed: bool) -> None:
+    if framed:
+        assert post(standing, body, {"Content-Length": str(len(body))}, exact=True) >= 400
+        return
+    path = urlsplit(standing.address)
+    with socket.create_connection((path.hostname, path.port)) as raw:
+        raw.sendall(body)
+        raw.shutdown(socket.SHUT_WR)
+        while not ended(raw):
+            pass
+
+
+def test_one_subscription_too_many_is_refused_and_the_others_are_served(
+    provider: PumpProvider, first: Interrogation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telemetry.hospital.sdc.provider.MOST_SUBSCRIPTIONS", 1)
+    with consumer(provider.address) as (one, mdib), consumer(provider.address) as (other, _):
+        assert (one.is_connected, other.is_connected) == (True, False)
+        provider.show(LOST, first.read_utc_ms)
+        wait_until(mdib, lambda: worth(mdib) == {"Qst"})
+
+
+def test_any_pump_at_any_time_is_valid_and_says_what_its_status_says(
+    provider: PumpProvider, first: Interrogation
+) -> None:
+    with consumer(provider.address) as (device, _):
+
+        @settings(max_examples=25)
+        @given(HAPPENINGS, st.integers(0, 10**6))
+        def holds(happenings: list[Any], seed: int) -> None:
+            seen = seen_of(pump_after(happenings, seed))
+            same = replace(seen, identity=replace(seen.identity, pump_id=first.identity.pump_id))
+            provider.show(same, same.read_utc_ms)
+            # Read anew and validated against the schemas, at both ends.
+            _, states = device.get_service_client.get_mdib().result
+            found = {one.DescriptorHandle: one for one in states}
+            for metric in METRICS:
+                assert found[metric.handle].MetricValue.Value == metric.read(seen), metric.handle
+            present = {tree.condition_of(alarm.kind) for alarm in seen.alarms if alarm.condition_present}
+            assert set(found[tree.ALERTS].PresentTechnicalAlarmConditions or ()) == present
+            assert {name for name in found if name.startswith("condition.") and found[name].Presence} == present
+
+        holds()
+
+
 def test_the_provider_goes_on_after_all_that(standing: PumpProvider) -> None:
     with consumer(standing.address) as (_, mdib):
         assert worth(mdib) == {"Vld"}
@@ -348,7 +397,7 @@ def test_silent_connections_are_bounded_and_end_with_the_provider(first: Interro
 def ended(connection: socket.socket, *, wait_s: float = 10) -> bool:
     connection.settimeout(wait_s)
     try:
-        return connection.recv(1) == b""
+        return connection.recv(65_536) == b""
     except ConnectionResetError:
         return True
     except TimeoutError:

@@ -109,7 +109,11 @@ class PumpProvider:
         self._http = HttpServer(_address(place.bind), place.port, None if context is None else context.server_context)
         try:
             self._discovery = _discovery(place)
-            self._provider = self._served(seen, place, context)
+            try:
+                self._provider = self._served(seen, place, context)
+            except BaseException:
+                self._discovery.stop()
+                raise
         except BaseException:
             self._http.stop()
             raise
@@ -177,7 +181,6 @@ class PumpProvider:
                 self._states.contact(lost=False, at_ms=sighting.read_utc_ms)
             else:
                 self._missed = True
-                self._states.contact(lost=True, at_ms=now_utc_ms)
                 self._judge(now_utc_ms)
 
     def age(self, now_utc_ms: int) -> None:
@@ -197,8 +200,7 @@ class PumpProvider:
         if worth is not self._validity:
             self._validity = worth
             self._states.judge(self._last, worth)
-            if worth is not Validity.VALID:
-                self._states.contact(lost=True, at_ms=now_utc_ms)
+            self._states.contact(lost=worth is not Validity.VALID, at_ms=now_utc_ms)
 
 
 async def keep(
