@@ -15,6 +15,7 @@ import pytest
 
 import telemetry as package
 from benchmarks.broker import Mosquitto, Subscriber, free_port
+from telemetry import programmer
 from telemetry.publish.schema_table import NAMES
 from tests.publish.conftest import checked, once
 from tests.support.brokers import program
@@ -199,10 +200,10 @@ def test_killed_and_started_again_it_goes_on_where_it_was(broker: Mosquitto, hea
         assert second.process.returncode == 2
         gateway.end(signal.SIGKILL)
         until(lambda: links(heard)[-1] == "gateway_lost")
-        with package.connect_sync(url, journal=home / "journal") as programmer:
-            programmer.stop()
-            programmer.resume(accept=("starts_delivery",))
-            programmer.stop()
+        with package.connect_sync(url, journal=home / "journal") as clinician:
+            clinician.stop()
+            clinician.resume(accept=("starts_delivery",))
+            clinician.stop()
         gateway = Gateway(home, *arguments)
         until(lambda: links(heard)[-1] == "read")
         status, errors = gateway.end(signal.SIGINT)
@@ -230,3 +231,20 @@ def test_a_port_that_nobody_has_is_told_as_it_goes_on(telemetry: Callable[..., D
     status, errors = gateway.end(signal.SIGTERM)
     assert status == 0
     assert "the next start delivers them" in " ".join(errors.split())
+
+
+def test_it_comes_as_an_observer_and_with_nothing_else(
+    telemetry: Callable[..., Done], broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    real = programmer.connect
+
+    def watched(url: str, **options: Any) -> Any:  # noqa: ANN401 - as the real one
+        asked.append(options)
+        return real(url, **options)
+
+    monkeypatch.setattr(programmer, "connect", watched)
+    assert telemetry("publish", "sim:", "--to", f"mqtt://127.0.0.1:{broker.port}/w", "--polls", "1").status == 0
+    (options,) = asked
+    assert options["role"] == "observer"
+    assert set(options) == {"clock", "role"}

@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 
@@ -75,6 +75,10 @@ class Subscriber:
             await self._process.wait()
             self._process = None
 
+    def has(self, text: str) -> bool:
+        """Whether a line with this text has come; cheaper than reading them all."""
+        return text.encode() in self._file.read_bytes()
+
     def received(self) -> list[dict[str, Any]]:
         """Every message so far, in the order in which it came; a line that is not whole yet is left out."""
         return [json.loads(line) for line in self._file.read_bytes().split(b"\n")[:-1]]
@@ -112,12 +116,12 @@ class Busy:
 
 @asynccontextmanager
 async def running(
-    port: int,
+    to: str,
     folder: Path,
     follow: Callable[[int], AsyncGenerator[Sighting, None]],
     told: list[Progress],
 ) -> AsyncIterator[Gateway]:
-    destination = parse_destination(f"mqtt://127.0.0.1:{port}/ward-7")
+    destination = parse_destination(to)
     with Spool(folder, gateway_id=lambda: os.urandom(8).hex()) as spool:
         gateway = Gateway(
             spool,
@@ -154,8 +158,8 @@ async def test_a_broker_killed_under_load_loses_nothing_and_keeps_the_order(
     clock = SystemClock()
     pump = Busy(reading, clock)
     async with Subscriber(mosquitto.port, tmp_path / "received") as subscriber:
-        async with running(mosquitto.port, tmp_path / "spool", pump.follow, told):
-            await until(lambda: len(subscriber.received()) > 50)
+        async with running(f"mqtt://127.0.0.1:{mosquitto.port}/ward-7", tmp_path / "spool", pump.follow, told):
+            await until(lambda: subscriber.has('"log_sequence":50,'))
             await mosquitto.kill()
             await clock.sleep_until(clock.link_ms() + 3_000)
             assert not told[-1].connected
@@ -165,7 +169,7 @@ async def test_a_broker_killed_under_load_loses_nothing_and_keeps_the_order(
             await until(lambda: told[-1].connected and told[-1].waiting == 0)
             pump.going = False
         sent = pump.next - 1
-        await until(lambda: len(_events(subscriber)) >= sent)
+        await until(lambda: subscriber.has(f'"log_sequence":{sent},') and subscriber.has("gateway_stopped"))
         events = _events(subscriber)
         assert [body["log_sequence"] for body in events] == list(range(1, sent + 1))
         assert [body["event_sequence"] for body in events] == list(range(1, sent + 1))
@@ -184,7 +188,9 @@ async def test_a_gateway_that_is_cut_off_is_said_to_be_offline(
     told: list[Progress] = []
     pump = Busy(reading, SystemClock())
     async with Subscriber(mosquitto.port, tmp_path / "received", "ward-7/pump/+/link") as subscriber:
-        async with running(mosquitto.port, tmp_path / "spool", pump.follow, told) as gateway:
+        async with running(
+            f"mqtt://127.0.0.1:{mosquitto.port}/ward-7", tmp_path / "spool", pump.follow, told
+        ) as gateway:
             await until(lambda: bool(subscriber.received()))
             assert subscriber.received()[-1]["body"]["state"] == "online"
             gateway.stop()
@@ -266,7 +272,7 @@ async def test_a_flood_of_injected_messages_changes_nothing_and_nothing_is_subsc
     told: list[Progress] = []
     pump = Busy(reading, SystemClock())
     async with Raw(flood=5_000) as broker:
-        async with running(broker.port, tmp_path / "spool", pump.follow, told):
+        async with running(f"mqtt://127.0.0.1:{broker.port}/ward-7", tmp_path / "spool", pump.follow, told):
             await until(lambda: len(broker.published) > 40)
         assert told[-1].waiting == 0
         assert set(broker.kinds) <= {1, 3, 12, 14}  # CONNECT, PUBLISH, PINGREQ, DISCONNECT; never SUBSCRIBE
@@ -275,24 +281,34 @@ async def test_a_flood_of_injected_messages_changes_nothing_and_nothing_is_subsc
         }  # fmt: skip
 
 
+async def _ends(to: str, folder: Path, reading: Interrogation, why: str) -> None:
+    destination = parse_destination(to)
+    with Spool(folder, gateway_id=lambda: "0123456789abcdef") as spool:
+        gateway = Gateway(
+            spool,
+            destination,
+            opener(destination),
+            clock=SystemClock(),
+            utc_ms=host_utc_ms,
+            interval_ms=LOOK_MS,
+            tell=lambda _: None,
+            fatal=refused,
+        )
+        with pytest.raises(LinkOpenError, match=why):
+            await gateway.run(Busy(reading, SystemClock()).follow)
+        assert len(spool) > 0
+
+
 async def test_a_broker_that_refuses_us_ends_it_with_a_sentence(reading: Interrogation, tmp_path: Path) -> None:
-    pump = Busy(reading, SystemClock())
     async with Mosquitto(tmp_path, users={"gateway": "right"}) as broker:
-        destination = parse_destination(f"mqtt://127.0.0.1:{broker.port}/ward-7")
-        with Spool(tmp_path / "spool", gateway_id=lambda: "0123456789abcdef") as spool:
-            gateway = Gateway(
-                spool,
-                destination,
-                opener(destination),
-                clock=SystemClock(),
-                utc_ms=host_utc_ms,
-                interval_ms=LOOK_MS,
-                tell=lambda _: None,
-                fatal=refused,
-            )
-            with pytest.raises(LinkOpenError, match="refused an anonymous client"):
-                await gateway.run(pump.follow)
-            assert len(spool) > 0
+        to = f"mqtt://127.0.0.1:{broker.port}/ward-7"
+        await _ends(to, tmp_path / "spool", reading, "refused an anonymous client")
+
+
+async def test_a_certificate_that_is_not_to_be_trusted_ends_it(reading: Interrogation, tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path, tls=True) as broker:
+        to = f"mqtts://localhost:{broker.port}/ward-7"
+        await _ends(to, tmp_path / "spool", reading, "certificate is not to be trusted")
 
 
 async def test_nobody_at_the_port_is_told_and_tried_again(reading: Interrogation, tmp_path: Path) -> None:
@@ -300,6 +316,66 @@ async def test_nobody_at_the_port_is_told_and_tried_again(reading: Interrogation
     pump = Busy(reading, SystemClock())
     async with Raw() as broker:
         port = broker.port
-    async with running(port, tmp_path / "spool", pump.follow, told):
+    async with running(f"mqtt://127.0.0.1:{port}/ward-7", tmp_path / "spool", pump.follow, told):
         await until(lambda: any(one.broker_problem for one in told))
     assert told[-1].waiting > 0
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_over_tls_with_a_password_and_in_either_version(
+    reading: Interrogation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("TELEMETRY_MQTT_USER", "gateway")
+    monkeypatch.setenv("TELEMETRY_MQTT_PASSWORD", "right")
+    told: list[Progress] = []
+    pump = Busy(reading, SystemClock())
+    # What the broker's list lets the gateway do is to write; it needs no more.
+    access = ("user gateway", "topic write ward-7/#")
+    async with Mosquitto(tmp_path, users={"gateway": "right"}, tls=True, access=access) as broker:
+        to = f"mqtts://localhost:{broker.port}/ward-7?cafile={broker.ca_file}&version={version}"
+        async with running(to, tmp_path / "spool", pump.follow, told):
+            await until(lambda: told[-1].acknowledged > 20 if told else False)
+        assert told[-1].waiting == 0
+        assert "CONNECT" in broker.words()
+        assert "SUBSCRIBE" not in broker.words()
+    everything = (tmp_path / "spool" / "spool.jsonl").read_text(encoding="utf-8")
+    assert "right" not in everything.replace("copyright", "")
+
+
+async def test_what_somebody_else_puts_on_our_topics_is_ours_again_at_the_next_look(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    told: list[Progress] = []
+    clock = SystemClock()
+    pump = telemetry.VirtualPump(seed=7, clock=clock)
+    forged = json.dumps({"schema": "itb-telemetry/status", "mode": "stopped", "rate_nl_per_day": 0})
+    async with (
+        telemetry.connect(pump=pump, role="observer") as programmer,
+        Subscriber(mosquitto.port, tmp_path / "received") as subscriber,
+    ):
+        root = "ward-7/pump/SIM-0001"
+
+        def follow(since: int) -> AsyncGenerator[Sighting, None]:
+            return cast("AsyncGenerator[Sighting, None]", programmer.follow(LOOK_MS, since=since))
+
+        async with running(f"mqtt://127.0.0.1:{mosquitto.port}/ward-7", tmp_path / "spool", follow, told):
+            await until(lambda: len(subscriber.received()) > 5)
+            for topic in ("status", "link", "set-rate", "command", "stop", "status/set"):
+                await _say(mosquitto.port, f"{root}/{topic}", forged)
+            await until(lambda: any(line["body"].get("mode") == "stopped" for line in subscriber.received()))
+            forged_at = len(subscriber.received())
+            await until(
+                lambda: any(line["topic"] == f"{root}/status" for line in subscriber.received()[forged_at + 5 :])
+            )
+    last = [line["body"] for line in subscriber.received() if line["topic"] == f"{root}/status"][-1]
+    assert (checked(json.dumps(last))["mode"], last["rate_nl_per_day"]) == ("simple_continuous", 170_000)
+    assert pump.status.rate_nl_per_day == 170_000
+    assert pump.status.program_sequence == last["program_sequence"]
+    assert pump.ledger.balance_nl == 0
+
+
+async def _say(port: int, topic: str, text: str) -> None:
+    speaking = await asyncio.create_subprocess_exec(
+        program("mosquitto_pub", "mosquitto-clients"), "-p", str(port), "-q", "1", "-r", "-t", topic, "-m", text
+    )
+    assert await speaking.wait() == 0
