@@ -66,6 +66,7 @@ def test_names_dates_keys_places_and_remarks_are_gone(tmp_path: Path) -> None:
     lines = source.read_text().splitlines()
     lines.insert(2, json.dumps({"note": "Mrs Example, room 12"}))
     lines[1] = lines[1].replace("sim:", "tcp://ward-7.example:7410")
+    lines.append(json.dumps({"link": 1, "at_ms": 1 << 40, "lost": "tcp://ward-7.example:7410: unplugged"}))
     (tmp_path / "f.telcap").write_text("\n".join(lines) + "\n")
     scrub_file(tmp_path / "f.telcap", tmp_path / "g.telcap", keep_keys=True)
     text = (tmp_path / "g.telcap").read_text()
