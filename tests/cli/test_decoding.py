@@ -324,3 +324,15 @@ def test_every_item_of_a_recorded_visit_is_explained(path: Path) -> None:
             explanation = item.explain()
             assert explanation.whole, explanation
             json.dumps(item.as_json(explained=True))
+
+
+def test_an_order_that_came_in_parts_is_shown_with_its_last_one() -> None:
+    opened = [
+        cast("dict[str, object]", item.fields["opened"])
+        for item in decoding.find(str(CAPTURES / "every-message.telcap")).items
+        if "opened" in item.fields
+    ]
+    staged = [one for one in opened if one["name"] == "Staged" and one["part"] != 0]
+    assert staged
+    assert all(cast("dict[str, object]", one["order"])["steps"] for one in staged)
+    assert not [one for one in opened if one["name"] == "ReadBack" and "order" in one]

@@ -68,6 +68,7 @@ def test_every_message_and_field_is_seen_as_both_decoders_see_it(tshark: Tshark,
     comparison = of_vectors_and_random(20270301, RANDOM_PER_TYPE)
     comparison.run(tshark, tmp_path / "all.pcapng")
 
+    assert comparison.differences == []
     assert comparison.types == {spec.name for spec in MESSAGES} | set(IMAGES) | set(HANDSHAKE)
     assert table_names() - comparison.names == set()
     of_layouts = {name for name in tshark.types if name.split(".")[1] in layouts() and name.count(".") > 1}
@@ -330,9 +331,28 @@ def test_a_tcp_stream_shows_its_frames(port: int, size: int, tshark: Tshark, tmp
     assert "too_long" in faults
 
 
+def test_every_stream_of_the_fixtures_gives_its_items(tshark: Tshark, tmp_path: Path) -> None:
+    for vector in json.loads((FIXTURES / "hostile" / "streams.json").read_text()):
+        # A zero more ends what is unfinished, as a capture that goes on would.
+        packets = [Packet(0, 0, data) for data in ip_packets([(True, bytes.fromhex(vector["hex"]) + b"\0")], 7410)]
+        path = tmp_path / f"{vector['name']}.pcapng"
+        path.write_bytes(pcapng("a test", (), (Interface("lo", link_type=LINKTYPE_RAW),), packets))
+        (seen,) = tshark.packets(path)
+        reasons = [one["reason"] for one in vector["items"] if "reason" in one]
+        faults = [told(fault) for fault in seen.faults if fault != "sealed" and fault in FRAME_FAULTS.values()]
+        assert faults[: len(reasons)] == reasons, vector
+        frames = [decode_frame(bytes.fromhex(one["frame"])).type.name for one in vector["items"] if "frame" in one]
+        # A stranger's frame has a right CRC as well; what is asked is that none of ours is missing or out of order.
+        right = iter([name for name, good in zip(seen.frames, seen.crc_good, strict=True) if good])
+        assert all(name in right for name in frames), vector
+
+
 def test_another_stream_is_left_alone(tshark: Tshark, tmp_path: Path) -> None:
     rng = Random(20270306)
     chunks = [(True, bytes(1) + rng.randbytes(200)) for _ in range(40)] + [(False, b"\0\0\0"), (False, b"HTTP/1.1 200")]
+    damaged = bytearray(encode_stream(encode_frame(Frame(FrameType.PROBE, 0, b"\1\2\3\4\5\6\7\x08"))))
+    damaged[8] ^= 0x40
+    chunks += [(True, bytes(damaged))]
     path = tmp_path / "tcp.pcapng"
     packets = [Packet(0, at, data) for at, data in enumerate(ip_packets(chunks, 50_123))]
     path.write_bytes(pcapng("a test", (), (Interface("lo", link_type=LINKTYPE_RAW),), packets))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from telemetry.protocol.records import RecordName
-    from tests.support.wireshark import Tshark, Value
+    from tests.support.wireshark import Seen, Tshark, Value
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "fixtures"
@@ -45,6 +45,10 @@ class Expected:
     name: str
     header: dict[str, Value] | None
     fields: dict[str, Value]
+
+    @property
+    def heading(self) -> tuple[str, dict[str, Value] | None]:
+        return self.name, self.header
 
 
 def leaves(value: Value) -> int:
@@ -69,6 +73,7 @@ class Comparison:
         self.expected: dict[int, Expected] = {}
         self.types: set[str] = set()
         self.names: set[str] = set()
+        self.differences: list[tuple[Expected, Seen]] = []
         self.fields = 0
         self._link = 1
 
@@ -88,12 +93,10 @@ class Comparison:
         assert len(seen) == len(self.packets)
         for index, wanted in self.expected.items():
             one = seen[index]
-            assert one.faults == [], (wanted, one.faults)
-            if wanted.header is not None:
-                assert one.message == wanted.name
-                told = {name: value for name, value in one.header.items() if name not in ("opcode", "length")}
-                assert told == wanted.header, wanted.name
-            assert one.fields_of(layout_name(wanted.name)) == wanted.fields, wanted.name
+            told = {name: value for name, value in one.header.items() if name not in ("opcode", "length")}
+            got = (one.faults, one.fields_of(layout_name(wanted.name)))
+            if got != ([], wanted.fields) or (wanted.header is not None and (one.message, told) != wanted.heading):
+                self.differences.append((wanted, one))
             self.types.add(wanted.name)
             self.names |= one.names
             self.fields += leaves(wanted.fields)

@@ -35,6 +35,7 @@ class Seen:
     texts: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     frames: list[str] = field(default_factory=list)
+    crc_good: list[bool] = field(default_factory=list)
 
     def fields_of(self, layout: str) -> dict[str, Value]:
         return self.layouts.get(layout, {})
@@ -117,6 +118,8 @@ class Tshark:
             seen.message = element.get("show")
         elif name == "itp.frame.type":
             seen.frames.append(_name_of(element) or "?")
+        elif name == "itp.frame.crc_good":
+            seen.crc_good.append(_true(element))
         elif name.startswith("itp.header."):
             seen.header[name.removeprefix("itp.header.")] = self._value(element)
         elif name in self.types and layout not in {"capture", "frame", "sealed", "image", "padding", "segment"}:

@@ -309,3 +309,18 @@ def test_there_is_advice_for_every_fault_and_a_word_for_every_frame() -> None:
 )
 def test_a_quantity_is_written_for_people(unit: str, size: int, value: int, said: str) -> None:
     assert meaning(Field("x", Kind.UINT, size, unit), value) == said
+
+
+def test_parts_of_another_order_or_of_an_earlier_attempt_are_left_out() -> None:
+    begin = Begin(bytes(16), 0, 0, bytes(8), OperationKind.PROGRAM, 1, 5, bytes(32))
+    orders = Orders()
+    orders.follow(begin)
+    assert orders.follow(Write(3, b"de")) is None
+    assert orders.follow(Write(0, b"abc")) is None  # the first part begins anew
+    assert orders.follow(Write(3, b"fg")) == WholeImage("program_image", b"abcfg")
+    assert orders.follow(ReadBack(0, 2, b"abc", 0)) is None
+    orders.follow(begin)
+    assert orders.follow(staged(1, 2, b"de", bytes(32))) is None
+    assert (
+        orders.follow(ProgramReport(1, bytes(8), stopped=False, part=1, parts=2, image=b"x", alarm_sequence=0)) is None
+    )
