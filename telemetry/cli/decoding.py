@@ -113,9 +113,7 @@ def find(text: str) -> Findings:
     data = parse_hex(text)
     if data is None and len(text) > 1 and parse_hex(text + "0") is not None:
         digits = sum(character in _HEX for character in text.removeprefix("0x"))
-        raise UsageError(
-            f"{text[:60]!r}: {digits} hex digits are an odd number; a byte of hexadecimal text has two"
-        )
+        raise UsageError(f"{text[:60]!r}: {digits} hex digits are an odd number; a byte of hexadecimal text has two")
     if data is None:
         raise UsageError(
             f"{text[:60]!r} is neither a file nor hexadecimal text; right would be FILE.telcap or pairs of hex digits "
