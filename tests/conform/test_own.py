@@ -181,6 +181,22 @@ async def test_a_screen_full_of_nonsense_makes_findings_and_nothing_worse(seed: 
     ET.fromstring(junit_xml(run))  # noqa: S314 - our own text
 
 
+class Suspicious(Tablet):
+    """Says at once, in a step of a bench that changes the pump, what its contact is."""
+
+    said = ""
+
+    async def poll(self) -> None:
+        await super().poll()
+        type(self).said = self.show_contact()
+
+
+async def test_a_poll_that_meets_another_pump_says_so_and_shows_nothing_of_it() -> None:
+    run = await run_own(patterns=["P-15"], tablet=Suspicious)
+    assert run.passed
+    assert "ANOTHER PUMP answers, serial SIM-OTHER" in Suspicious.said
+
+
 class Eager:
     """A place whose link was opened before the step began."""
 

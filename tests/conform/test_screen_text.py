@@ -57,7 +57,9 @@ def test_spellings(text: str, kind: Kind | None, count: int) -> None:
     assert [(one.kind, one.count) for one in numbers(text)] == [(kind, Fraction(count))]
 
 
-@pytest.mark.parametrize("text", ["2026-05-04 13:37:00 UTC", "serial SIM-P-01", "P-03", "", "µg/day", "day 7", "٣٤٠ µg/day"])
+@pytest.mark.parametrize(
+    "text", ["2026-05-04 13:37:00 UTC", "serial SIM-P-01", "P-03", "", "µg/day", "day 7", "٣٤٠ µg/day"]
+)
 def test_dates_and_names_are_no_quantities(text: str) -> None:
     assert [one for one in numbers(text) if one.kind is not None] == []
 
@@ -72,6 +74,8 @@ def test_about_is_as_far_as_the_digits_go_and_no_further() -> None:
     assert shown.is_about(333_333)
     assert not shown.is_exactly(333_333)
     assert shown.last == Fraction(100)
+    (shown,) = quantities("340.0 µg/day", Kind.DAILY_DOSE)
+    assert not shown.is_about(340_900)  # 0.3 % off: digits that stand there are meant
     (shown,) = quantities("0.000 ml/day", Kind.FLOW)
     assert shown.is_about(0)
 
