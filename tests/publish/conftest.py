@@ -14,12 +14,12 @@ import pytest
 import telemetry
 from telemetry import VirtualPump
 from telemetry.errors import LinkClosedError, LinkOpenError
-from telemetry.interrogation import Interrogation, NotRead
+from telemetry.interrogation import Interrogation
 from telemetry.programmer.following import Follower
 from telemetry.publish.gateway import Gateway, Progress
 from telemetry.publish.schema_table import NAMES, schema
 from telemetry.publish.spool import Bounds, Spool
-from telemetry.publish.topics import Kind, parse_destination
+from telemetry.publish.topics import parse_destination
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -172,6 +172,11 @@ async def bedside() -> AsyncIterator[Bedside]:
         yield Bedside(pump, programmer)
 
 
+async def stall(bedside: Bedside) -> None:
+    bedside.pump.inject("motor_stall")
+    bedside.pump.advance(hours=1)
+
+
 class Ward:
     """A gateway under test, its spool and broker; looks happen when the test says so."""
 
@@ -261,6 +266,3 @@ async def ward(bedside: Bedside, tmp_path: Path) -> AsyncIterator[Ward]:
     yield made
     if made._running is not None:
         await made.kill()
-
-
-__all__ = ["Arrived", "Bedside", "Kind", "MemoryBroker", "NotRead", "Ward", "checked", "once"]
