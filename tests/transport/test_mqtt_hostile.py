@@ -156,16 +156,23 @@ async def opened(url: str) -> tuple[Transport, RecordingReceiver]:
     return await open_transport(url, receiver, clock=SystemClock()), receiver
 
 
-async def test_a_recorded_session_replayed_at_the_device_changes_nothing(ward: Ward) -> None:
+async def test_a_recorded_session_replayed_at_the_device_changes_nothing(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await ward.change("0.180 ml/day")
     recorded = ward.said("to")
     await ward.change("0.170 ml/day")
     committed = ward.station.pump.device.program_report().program_sequence
+    await ward.until(lambda: not ward.listener._links)
+    entered: list[object] = []
+    monkeypatch.setattr(ward.listener, "_enter", entered.append)
     for data in recorded:
         await ward.inject(data)
     replayed = sum(isinstance(read := decode(data), Message) and read.kind is not Kind.OPEN for data in recorded)
     await ward.until(lambda: ward.listener.ignored.total() >= replayed - 1)  # a GONE of nobody is no fault
     assert ward.listener.ignored[Fault.UNKNOWN_LINK] >= replayed - 1
+    assert entered == [], "no link came of it"
+    monkeypatch.undo()
     assert (ward.rate, ward.station.pump.device.program_report().program_sequence) == (BEFORE_NL_PER_DAY, committed)
     await ward.change("0.185 ml/day")
 
@@ -239,6 +246,22 @@ async def test_bytes_injected_into_a_link_cost_that_link_at_most(ward: Ward, way
     assert ward.rate in {BEFORE_NL_PER_DAY, 180_000}
     assert ward.ledger_adds_up()
     await ward.change("0.175 ml/day")
+
+
+@pytest.mark.parametrize("way", ["to", "from"])
+async def test_who_knows_one_half_of_a_link_only_is_not_heard(ward: Ward, way: str) -> None:
+    async with ward.programmer() as programmer:
+        await programmer.read_status()
+        client, device = ward.link()
+        for kind, halves in ((Kind.DATA, (client, b"WRONG...")), (Kind.CLOSE, (b"WRONG...", device))):
+            await ward.inject(
+                Message(kind, *halves, 0 if kind is Kind.CLOSE else 99, 0, b"x" * (kind is Kind.DATA)), way
+            )
+        await programmer.set_rate(FlowRate.parse("0.180 ml/day"))
+        assert (await programmer.read_status()).rate_nl_per_day == ward.rate == 180_000
+        links = len([one for one in ward.said("from") if one[3] == Kind.ACCEPT])
+        assert links == 1, "it was the same link all the time"
+    assert ward.listener.ignored[Fault.UNKNOWN_LINK] == (2 if way == "to" else 0)
 
 
 async def test_a_gap_in_the_stream_ends_the_link_and_says_so(ward: Ward) -> None:
