@@ -133,6 +133,10 @@ def run_command(**said: Any) -> int:  # noqa: ANN401 - one an option, by the nam
         raise UsageError(f"--operator {said['operator']}: only a programmer or a subscriber has an operator")
     if said["arm"] and not said["url"]:
         raise UsageError("--arm: it is for a device under test, which has a URL")
+    if given["--listen"] or given["--subscriber"]:
+        _need_operator(said["operator"])
+    if said["capture"] is not None and not (given["URL"] or given["--listen"]):
+        raise UsageError("--capture: this run has no link of its own to record; what was seen is in --output")
     as_json: bool = said["as_json"]
     outputs = Outputs(said["output"], said["junit"], said["html"], said["pdf"])
     outputs.check()
@@ -155,6 +159,14 @@ def run_command(**said: Any) -> int:  # noqa: ANN401 - one an option, by the nam
     else:
         telling.summary(run, console())
     return Exit.DONE if run.passed else Exit.REFUSED
+
+
+def _need_operator(operator: str) -> None:
+    if not operator and not sys.stdin.isatty():
+        raise UsageError(
+            "nobody can be asked here (standard input is no terminal): give --operator COMMAND, a program that operates "
+            "what is under test"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +219,6 @@ async def _run(wanted: Wanted) -> Run:
 
     said = wanted.read(programmer_steps())
     if wanted.listen:
-        if not wanted.operator and not sys.stdin.isatty():
-            raise UsageError(
-                "nobody can be asked here (standard input is no terminal): give --operator COMMAND, a program that "
-                "operates the programmer under test"
-            )
         return await run_served(
             wanted.recorded(wanted.listen),
             wanted.operator,
@@ -219,8 +226,6 @@ async def _run(wanted: Wanted) -> Run:
             on_link=lambda link: note(f"SIMULATED pump at {link}: connect the programmer under test to it"),
             **shared,
         )
-    if wanted.capture is not None:
-        raise UsageError("--capture: a run in process has no link to record; its frames are in --output")
     return await run_own(manifest=said, **shared)
 
 
@@ -233,14 +238,11 @@ async def _subscriber(wanted: Wanted, shared: dict[str, Any]) -> Run:
 
 def _subscriber_module() -> Any:  # noqa: ANN401 - a module whose libraries may be missing
     try:
-        module = import_module("telemetry.conform.subscriber")
+        return import_module("telemetry.conform.subscriber")
     except ImportError as error:
         raise UsageError(
             f"steps of a subscriber need what is missing here ({error}); pip install 'itb-telemetry[mqtt]'"
         ) from error
-    if not hasattr(module, "CATALOGUE"):
-        raise UsageError("this release has no steps of a subscriber")
-    return module
 
 
 @command.command("list", short_help="Every step with its number, title and source.")
