@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _observe: Any = observableproperties  # typed in part only
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class _EndingDispatcher(DispatchKeyRegistryDeferred):
@@ -39,12 +39,18 @@ class _EndingDispatcher(DispatchKeyRegistryDeferred):
 
 
 @contextmanager
-def consumer(address: str, tls: Any = None) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - as above
+def consumer(address: str, tls: Any = None, chunk: int = 0) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - as above
     """A consumer with its copy of the MDIB; messages are validated against the schemas, both ways."""
     components = default_components_factory()
     components.action_dispatcher_class = _EndingDispatcher
     made: Any = SdcConsumer(
-        address, SdcV1Definitions, tls, validate=True, components=components, force_ssl_connect=tls is not None
+        address,
+        SdcV1Definitions,
+        tls,
+        validate=True,
+        components=components,
+        force_ssl_connect=tls is not None,
+        request_chunk_size=chunk,
     )
     try:
         made.start_all()

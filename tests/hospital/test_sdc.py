@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 pytest.importorskip("sdc11073", reason="the extra 'hospital' is not installed")
 
 from sdc11073.certloader import mk_ssl_contexts
+from sdc11073.wsdiscovery import WSDiscovery
 
 from telemetry import FlowRate, Therapy, VirtualPump
 from telemetry.alarm_table import PUMP_ROWS
@@ -316,6 +317,33 @@ def test_a_packed_body_that_grows_beyond_the_bound_is_refused(standing: PumpProv
     bomb = packing.compress(bytes(50_000_000)) + packing.flush()
     assert len(bomb) < httpd.LONGEST_BODY
     assert post(standing, bomb, {"Content-Length": str(len(bomb)), "Content-Encoding": "gzip"}, exact=True) == 413
+
+
+def test_a_consumer_that_sends_in_chunks_is_served(standing: PumpProvider) -> None:
+    with consumer(standing.address, chunk=100) as (device, mdib):
+        assert worth(mdib) == {"Vld"}
+        assert device.get_service_client.get_md_state(["battery"]).result.MdState.State[0].MetricValue.Value == 99
+
+
+def test_a_path_that_is_none_is_not_found(standing: PumpProvider) -> None:
+    connection = http.client.HTTPConnection(urlsplit(standing.address).netloc, timeout=10)
+    connection.request("GET", "/nowhere")
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+def test_it_is_announced_only_when_asked(first: Interrogation, standing: PumpProvider) -> None:
+    with PumpProvider(first, Place(discovery=True, epr=UUID(int=9)), poll_ms=POLL_MS, ages=AGES) as provider:
+        looking: Any = WSDiscovery("127.0.0.1")
+        looking.start()
+        try:
+            found = {service.epr: service.x_addrs for service in looking.search_services(timeout=2)}
+        finally:
+            looking.stop()
+        assert standing.epr not in found
+        if provider.epr not in found:
+            pytest.skip("multicast does not come back on this machine's loopback")
+        assert found[provider.epr] == [provider.address]
 
 
 @given(st.binary(max_size=400), st.booleans())
