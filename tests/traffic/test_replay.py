@@ -266,6 +266,17 @@ async def test_what_was_left_out_and_what_came_on_top_is_told() -> None:
     assert as_json(device)["differing"] == device.differing + len(device.missing())
 
 
+async def test_a_reading_too_many_does_not_jump_over_a_change() -> None:
+    device = ReplayedPump(_script("set-rate"), clock := ManualClock(), entropy=os.urandom)
+    async with telemetry.connect(pump=Linked(device, clock)) as programmer:
+        for _ in range(4):  # the recorded programmer read twice before it changed anything
+            await programmer.read_status()
+        assert {one.what for one in device.found} == {What.EXTRA}
+        with pytest.raises(Refused, match="daily_dose_change"):
+            await programmer.set_rate(DailyDose.parse("680 ug/day"))
+        assert {one.what for one in device.found} == {What.EXTRA}
+
+
 async def test_a_commit_of_another_operation_than_was_staged_is_a_difference() -> None:
     script = _script("set-rate")
     device = ReplayedPump(script, clock := ManualClock(), entropy=os.urandom)
