@@ -54,10 +54,10 @@ class _Conform(click.Group):
 
 
 @click.group(cls=_Conform, epilog=_EPILOG)
-def command() -> None:
+def command(**_run: object) -> None:
     """Conformance runs: numbered steps with purpose, stimulus, expected, observed and verdict; and a report.
 
-    Options of a run: 'telemetry conform run --help'.
+    URL is a device under test; a programmer under test connects to --listen instead. The options are those of a run.
     """
 
 
@@ -164,8 +164,8 @@ def run_command(**said: Any) -> int:  # noqa: ANN401 - one an option, by the nam
 def _need_operator(operator: str) -> None:
     if not operator and not sys.stdin.isatty():
         raise UsageError(
-            "nobody can be asked here (standard input is no terminal): give --operator COMMAND, a program that operates "
-            "what is under test"
+            "nobody can be asked here (standard input is no terminal): give --operator COMMAND, a program that "
+            "operates what is under test"
         )
 
 
@@ -197,6 +197,10 @@ class Wanted:
         from urllib.parse import quote  # noqa: PLC0415 - here only
 
         return f"{url}{'&' if '?' in url else '?'}record={quote(str(self.capture))}"
+
+
+# A run is what 'telemetry conform' does when no other command is named: its help has the options too.
+command.params.extend(option for option in run_command.params if isinstance(option, click.Option))
 
 
 async def _run(wanted: Wanted) -> Run:
