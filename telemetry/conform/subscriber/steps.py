@@ -36,7 +36,7 @@ def _one(messages: list[Message], kind: Kind) -> Message:
     purpose="Whoever opens a dashboard must not wait for the next reading to see the last one.",
     stimulus="Identity, status and alarms of a pump are retained; the subscriber connects.",
     expected="Rate, dose and reservoir with their units, and the pump's serial number.",
-    sources=(told("Topics"), domain("5.4")),
+    sources=(told("Where it publishes"), domain("5.4")),
     claims=("values",),
 )
 async def _retained(bench: SubscriberBench) -> None:
@@ -58,7 +58,7 @@ async def _retained(bench: SubscriberBench) -> None:
     purpose="A simulated value on a ward's screen is an accident in waiting.",
     stimulus="Messages with simulated true.",
     expected="The mark SIMULATED.",
-    sources=(told("Messages"),),
+    sources=(told("What a message looks like"),),
 )
 async def _simulated(bench: SubscriberBench) -> None:
     await bench.online()
@@ -73,7 +73,7 @@ async def _simulated(bench: SubscriberBench) -> None:
     purpose="A dashboard is looked at; it is not asked.",
     stimulus="The subscriber is connected; the pump gets another rate; its status is published.",
     expected="Rate and dose are the new ones.",
-    sources=(told("Topics"),),
+    sources=(told("Where it publishes"),),
     claims=("values",),
 )
 async def _new_status(bench: SubscriberBench) -> None:
@@ -93,7 +93,7 @@ async def _new_status(bench: SubscriberBench) -> None:
     purpose="QoS 1 may bring a message again, and late.",
     stimulus="A status, a newer one, and then the older one again under an id of its own.",
     expected="The newer rate stands there.",
-    sources=(told("Messages"),),
+    sources=(told("Nothing lost, nothing doubled"),),
     claims=("values",),
 )
 async def _older_status(bench: SubscriberBench) -> None:
@@ -115,7 +115,7 @@ async def _older_status(bench: SubscriberBench) -> None:
     purpose="The last value looks like the present one for ever.",
     stimulus="A status is published and none follows; its valid_until passes.",
     expected="Until then no mark; afterwards a mark that it is out of date.",
-    sources=(told("Messages"), domain("5.7")),
+    sources=(told("What a message looks like"), domain("5.7")),
     claims=("values", "connection"),
 )
 async def _out_of_date(bench: SubscriberBench) -> None:
@@ -135,7 +135,7 @@ async def _out_of_date(bench: SubscriberBench) -> None:
     purpose="A gateway that lost its power says nothing more; the broker says it.",
     stimulus="The publisher's connection breaks off; the broker publishes its will.",
     expected="Words that it is offline; the values are not shown as the present.",
-    sources=(told("Topics"),),
+    sources=(told("Where it publishes"),),
     claims=("connection",),
 )
 async def _will(bench: SubscriberBench) -> None:
@@ -159,7 +159,7 @@ async def _will(bench: SubscriberBench) -> None:
     purpose="A gateway that is well says nothing of a pump that is out of reach.",
     stimulus="The publisher says pump_not_read, with the reason.",
     expected="The reason, or words that the pump is not read; the values are not shown as the present.",
-    sources=(told("Topics"),),
+    sources=(told("Where it publishes"),),
     claims=("connection",),
 )
 async def _not_read(bench: SubscriberBench) -> None:
@@ -181,7 +181,7 @@ async def _not_read(bench: SubscriberBench) -> None:
     purpose="An alarm that nobody sees is none.",
     stimulus="The subscriber is connected; the pump is stopped; the alarm is published.",
     expected="Within the claimed time the alarm stands there with high priority.",
-    sources=(told("Topics"), domain("5.4")),
+    sources=(told("Where it publishes"), domain("5.4")),
     claims=("alarms",),
 )
 async def _alarm(bench: SubscriberBench) -> None:
@@ -202,7 +202,7 @@ async def _alarm(bench: SubscriberBench) -> None:
     purpose="Alarm events are not retained; what is present is.",
     stimulus="The pump is stopped and all is published; then the subscriber connects.",
     expected="The alarm stands there.",
-    sources=(told("Topics"),),
+    sources=(told("Where it publishes"),),
     claims=("alarms",),
 )
 async def _alarm_before(bench: SubscriberBench) -> None:
@@ -220,7 +220,7 @@ async def _alarm_before(bench: SubscriberBench) -> None:
     purpose="A screen full of alarms that are over hides the one that is not.",
     stimulus="The pump is stopped, and resumed; the events are published.",
     expected="The alarm stood there, and does not as present any more.",
-    sources=(told("Messages"),),
+    sources=(told("What a message looks like"),),
     claims=("alarms",),
 )
 async def _cleared(bench: SubscriberBench) -> None:
@@ -245,7 +245,7 @@ async def _cleared(bench: SubscriberBench) -> None:
     purpose="Silence is not an end.",
     stimulus="The pump is stopped and its alarm silenced; the events are published.",
     expected="The alarm stands there, and as silenced.",
-    sources=(told("Messages"), domain("5.7")),
+    sources=(told("What a message looks like"), domain("5.7")),
     claims=("alarms",),
 )
 async def _silenced(bench: SubscriberBench) -> None:
@@ -268,7 +268,7 @@ async def _silenced(bench: SubscriberBench) -> None:
     purpose="The next pump has an alarm that this subscriber was not written for.",
     stimulus="An alarm of a kind that no table has is raised, with high priority.",
     expected="It stands there, by its name or its condition, with high priority.",
-    sources=(told("Messages"),),
+    sources=(told("What a message looks like"),),
     claims=("alarms",),
 )
 async def _unknown_alarm(bench: SubscriberBench) -> None:
@@ -297,7 +297,7 @@ async def _unknown_alarm(bench: SubscriberBench) -> None:
     purpose="QoS 1 means at least once.",
     stimulus="The records of a stop and a resume, each published three times with its id.",
     expected="One line “stopped” and one line “resumed”, in this order.",
-    sources=(told("Messages"),),
+    sources=(told("Nothing lost, nothing doubled"),),
     claims=("log",),
 )
 async def _twice(bench: SubscriberBench) -> None:
@@ -324,7 +324,7 @@ async def _twice(bench: SubscriberBench) -> None:
     purpose="Events are numbered without a gap so that a loss shows.",
     stimulus="The pump is stopped, and what is published of it never arrives; a resume is published.",
     expected="Words that something was lost or is missing.",
-    sources=(told("Messages"),),
+    sources=(told("Nothing lost, nothing doubled"),),
     claims=("connection", "log"),
 )
 async def _gap(bench: SubscriberBench) -> None:
@@ -348,7 +348,7 @@ async def _gap(bench: SubscriberBench) -> None:
     purpose="A key that means something else in the next version looks the same.",
     stimulus="A status of the next schema version whose dose is a thousand times as large.",
     expected="That dose does not stand there; the subscriber says that it could not read something, or marks the old.",
-    sources=(told("Messages"),),
+    sources=(told("What a message looks like"),),
     claims=("values",),
 )
 async def _version(bench: SubscriberBench) -> None:
@@ -379,7 +379,7 @@ async def _version(bench: SubscriberBench) -> None:
     purpose="Anybody whom the broker lets in may publish anything.",
     stimulus="Bytes that are no JSON, an empty object, a list, a status without its keys, 200 kB; then a right status.",
     expected="The right status stands there.",
-    sources=(told("Messages"),),
+    sources=(told("What a message looks like"),),
     claims=("values",),
 )
 async def _garbage(bench: SubscriberBench) -> None:
@@ -403,7 +403,7 @@ async def _garbage(bench: SubscriberBench) -> None:
     purpose="One site has many pumps under one root.",
     stimulus="A status of another pump is published on that pump's topic, and one is forged onto this pump's.",
     expected="The rate of this pump stands there; of the forged one the serial number stands beside it, or nothing.",
-    sources=(told("Topics"),),
+    sources=(told("Where it publishes"),),
     claims=("values",),
 )
 async def _two_pumps(bench: SubscriberBench) -> None:
