@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 ROUND_TRIPS = 400
 OPENINGS = 20
 _WARM_UP = 20
-_TOPIC = "bench/telemeter-0001"
 
 
 class OverBroker(ours.Ours):
@@ -39,14 +38,19 @@ class OverBroker(ours.Ours):
         self.url = ""
 
     async def open(self) -> None:
-        """Start the broker, offer the pump, connect, open a session."""
+        """Start the broker, offer two pumps, open a session with one."""
         broker = await self._enter(self._held)  # type: ignore[misc]
+        url = await self._offer(f"{broker.url}/bench/telemeter-0001")
+        # A visit to the same pump would take its session away from the one that is open and reused.
+        self.url = await self._offer(f"{broker.url}/bench/telemeter-0002")
+        await self._use(telemetry.connect(url, journal=MemoryJournalStore()))
+
+    async def _offer(self, url: str) -> str:
         station, clock = ours.make_station()
         self._held.push_async_callback(station.close)
-        listener = await listen(f"{broker.url}/{_TOPIC}", station.accept, clock=clock)
+        listener = await listen(url, station.accept, clock=clock)
         self._held.push_async_callback(listener.close)
-        self.url = listener.url
-        await self._use(telemetry.connect(self.url, journal=MemoryJournalStore()))
+        return listener.url
 
     async def visit(self) -> None:
         """Open a link and a session, read the status, leave."""

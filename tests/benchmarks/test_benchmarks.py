@@ -33,7 +33,7 @@ def test_a_benchmark_in_one_process_is_sound(name: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["round_trip", "leaks", "import_time", "ble"])
+@pytest.mark.parametrize("name", ["round_trip", "leaks", "import_time", "ble", "mqtt"])
 def test_a_benchmark_with_real_links_is_sound(name: str) -> None:
     result = import_module(f"benchmarks.{name}").run(TINY)
     assert result.sound, [claim for claim in result.claims if not claim.met]

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from telemetry.errors import LinkClosedError, LinkError, LinkOpenError
 from telemetry.transport import mqtt_broker, mqtt_wire
 from telemetry.transport.mqtt_broker import BrokerAccess, BrokerClient, BrokerMessage, Will
+from telemetry.transport.mqtt_embedded import EmbeddedBroker
 from tests.support.brokers import BROKERS, Authority, Mosquitto, free_port, running_broker
 
 if TYPE_CHECKING:
@@ -250,3 +252,13 @@ async def test_a_subscription_that_is_refused_is_told() -> None:
     ):
         with pytest.raises(LinkOpenError, match=r"does not let an anonymous client read b \(reason code 128\)"):
             await client.subscribe("a", "b")
+
+
+async def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "telemetry.transport.mqtt_wire", raising=False)
+    monkeypatch.setitem(sys.modules, "aiomqtt", None)
+    with pytest.raises(LinkOpenError, match=r"pip install 'itb-telemetry\[mqtt\]'"):
+        await BrokerClient(access("mqtt://127.0.0.1:1")).open()
+    monkeypatch.setitem(sys.modules, "amqtt.broker", None)
+    with pytest.raises(LinkOpenError, match=r"pip install 'itb-telemetry\[mqtt\]'"):
+        await EmbeddedBroker().__aenter__()
