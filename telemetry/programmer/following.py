@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from telemetry.therapy import ProgramReport
 
 
+_FIRST_RECORD = 1
+"""Sequence number of the first record of a pump's log."""
+
+
 class Readable(Protocol):
     """What a look asks of a ``Programmer``."""
 
@@ -78,5 +82,5 @@ class Follower:
             delivery=await programmer.read_delivery(),
             limits=limits,
             log=log.records,
-            log_overwritten=max(0, log.oldest_sequence - self._since) if log.newest_sequence else 0,
+            log_overwritten=max(0, log.oldest_sequence - max(self._since, _FIRST_RECORD)),
         )

@@ -73,6 +73,22 @@ async def test_log_records_come_once_and_in_order() -> None:
         whole = (await programmer.read_log()).records
     assert sequences == [record.sequence for record in whole]
     assert [record.code for record in whole].count(LogCode.PROGRAM_COMMITTED) >= 5
+    assert {seen.log_overwritten for seen in found if isinstance(seen, Interrogation)} == {0}
+
+
+async def test_records_that_were_gone_before_anyone_read_them_are_counted() -> None:
+    pump = VirtualPump(seed=3)
+
+    def fill_the_log(_number: int) -> None:
+        for turn in range(1_200):
+            pump.program(Therapy.simple_continuous(FlowRate(150_000 + turn % 9)))
+
+    first, second = await looks(pump, 2, between=fill_the_log)
+    assert isinstance(first, Interrogation)
+    assert isinstance(second, Interrogation)
+    missed = second.log[0].sequence - first.log[-1].sequence - 1
+    assert missed > 0
+    assert (first.log_overwritten, second.log_overwritten) == (0, missed)
 
 
 async def test_a_new_program_is_read_again() -> None:
