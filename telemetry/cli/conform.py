@@ -82,6 +82,10 @@ class Outputs:
         for path, ending in ((self.html, ".html"), (self.pdf, ".pdf")):
             if path is not None and path.suffix != ending:
                 raise UsageError(f"{path}: give a name that ends in {ending}")
+        if self.html is not None or self.pdf is not None:
+            from telemetry.report import need  # noqa: PLC0415 - the extra "report", and hours of work may lie before it
+
+            need("numpy", "matplotlib", "jinja2", "reportlab")
 
     def write(self, run: Run) -> None:
         """Write everything that was asked for."""
