@@ -122,7 +122,7 @@ def test_a_forbidden_role_is_told_which_would_do(telemetry: Callable[..., Done])
         (["read", "sim:?contact=no"], 3, "not over the pump"),
         (["raed", "sim:"], 2, "did you mean 'read'"),
         (["zzz"], 2, "the commands are"),
-        (["capture", "sim:"], 2, "later release"),
+        (["cohort", "sim:"], 2, "later release"),
         (["read", "--colour"], 2, "colour"),
         (["decode"], 2, "SOURCE is missing"),
         (["profile", "show"], 2, "itb-20"),
