@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from telemetry.conform.bad.devices import BAD_DEVICES
+from telemetry.conform.bad.all_devices import BAD_DEVICES
 from telemetry.conform.bad.programmers import BAD_PROGRAMMERS
 from telemetry.conform.bad.subscribers import BAD_SUBSCRIBERS
 from telemetry.conform.device import DeviceKit, run_device

@@ -29,6 +29,8 @@ from telemetry.therapy import Program, Therapy
 from telemetry.units import FlowRate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telemetry.protocol.channel import SessionInfo
     from telemetry.transport.base import Receiver, Transport
 
@@ -39,7 +41,7 @@ _LATE_MS = 400
 """Beyond the 300 ms of protocol.md 13, and soon enough for a programmer that repeats to get on."""
 
 
-class _BadFirmware(PumpFirmware):
+class BadFirmware(PumpFirmware):
     """Firmware whose transactions and answers a bad device may change."""
 
     transactions: type[Transactions] = Transactions
@@ -59,10 +61,10 @@ class _BadFirmware(PumpFirmware):
         return answer
 
 
-class _BadStation(Station):
+class BadStation(Station):
     """A station with firmware of another make."""
 
-    kind: type[PumpFirmware] = _BadFirmware
+    kind: type[PumpFirmware] = BadFirmware
 
     def _new_firmware(self) -> PumpFirmware:
         device = self.pump.device
@@ -75,9 +77,10 @@ class _BadStation(Station):
         )
 
 
-def _device(
-    seed: int, firmware: type[PumpFirmware] = _BadFirmware, station: type[_BadStation] = _BadStation, **target: bool
+def bad_device(
+    seed: int, firmware: type[PumpFirmware] = BadFirmware, station: type[BadStation] = BadStation, **target: bool
 ) -> StationTarget:
+    """A fresh pump with this firmware under a station of this make."""
     kind = type(station.__name__, (station,), {"kind": firmware})
     return StationTarget(kind(VirtualPump("itb-40", seed=seed), entropy=entropy_of(seed), seed=seed), **target)
 
@@ -161,14 +164,15 @@ class _ReadsBackAnother(Transactions):
         return answer
 
 
-def _with(transactions: type[Transactions]) -> type[PumpFirmware]:
-    return type(transactions.__name__, (_BadFirmware,), {"transactions": transactions})
+def with_transactions(transactions: type[Transactions]) -> type[PumpFirmware]:
+    """Firmware with these transactions."""
+    return type(transactions.__name__, (BadFirmware,), {"transactions": transactions})
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-class _StaleStatus(_BadFirmware):
+class _StaleStatus(BadFirmware):
     """Reports the status that it reported first."""
 
     first: wire.Status | None = None
@@ -180,7 +184,7 @@ class _StaleStatus(_BadFirmware):
         return answer
 
 
-class _WrongReason(_BadFirmware):
+class _WrongReason(BadFirmware):
     """Says that a rate is too low when it is too high."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -190,7 +194,7 @@ class _WrongReason(_BadFirmware):
         return answer
 
 
-class _WrongUnit(_BadFirmware):
+class _WrongUnit(BadFirmware):
     """Reports the dose in µg/day where ng/day belong."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -201,14 +205,14 @@ class _WrongUnit(_BadFirmware):
         )
 
 
-class _HourForDay(_BadFirmware):
+class _HourForDay(BadFirmware):
     """Refuses nothing, but derives the dose of an hour where 24 hours are asked."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
         return replace(answer, dose_24h_ng=answer.dose_24h_ng // 24) if isinstance(answer, wire.Staged) else answer
 
 
-class _AnyRole(_BadFirmware):
+class _AnyRole(BadFirmware):
     """Serves every role with everything."""
 
     def _dispatch(self, session: SessionInfo, request: wire.Message | BadPayload) -> wire.Message:
@@ -219,7 +223,7 @@ class _AnyRole(_BadFirmware):
             session.role = mine
 
 
-class _ForgetsInLog(_BadFirmware):
+class _ForgetsInLog(BadFirmware):
     """Leaves changes of the program out of its log."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -229,7 +233,7 @@ class _ForgetsInLog(_BadFirmware):
         return answer
 
 
-class _SilencedIsGone(_BadFirmware):
+class _SilencedIsGone(BadFirmware):
     """Leaves silenced alarms out of the list."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -239,7 +243,7 @@ class _SilencedIsGone(_BadFirmware):
         return answer
 
 
-class _LowStop(_BadFirmware):
+class _LowStop(BadFirmware):
     """Ranks every alarm low."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -248,7 +252,7 @@ class _LowStop(_BadFirmware):
         return answer
 
 
-class _NotMarked(_BadFirmware):
+class _NotMarked(BadFirmware):
     """Does not say that it is simulated."""
 
     def changed(self, answer: wire.Message) -> wire.Message:
@@ -296,8 +300,9 @@ class _RoleByRequest(PumpChannel):
             self._slots = slots
 
 
-def _channel(kind: type[PumpChannel]) -> type[PumpFirmware]:
-    return type(kind.__name__, (_BadFirmware,), {"channel_kind": kind})
+def with_channel(kind: type[PumpChannel]) -> type[PumpFirmware]:
+    """Firmware with this end of the secure channel."""
+    return type(kind.__name__, (BadFirmware,), {"channel_kind": kind})
 
 
 class _LateTelemeter(Telemeter):
@@ -308,7 +313,7 @@ class _LateTelemeter(Telemeter):
         self._clock.call_at(due_ms, lambda: super(_LateTelemeter, self)._reach_pump(host, frame))
 
 
-class _Late(_BadStation):
+class _Late(BadStation):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - those of Station
         super().__init__(*args, **kwargs)
         air = NearField(NearFieldSettings(), 0, self.pump.radio)
@@ -329,47 +334,52 @@ class _Mending:
         self._receiver.connection_lost(reason)
 
 
-class _NoCrc(_BadStation):
+class _NoCrc(BadStation):
     def accept(self, transport: Transport) -> Receiver:
         return _Mending(super().accept(transport))
 
 
-BAD_DEVICES: tuple[Bad[StationTarget], ...] = (
+def by_firmware(kind: type[PumpFirmware]) -> Callable[[int], StationTarget]:
+    """Makes devices with this firmware."""
+    return lambda seed: bad_device(seed, kind)
+
+
+def by_channel(kind: type[PumpChannel]) -> Callable[[int], StationTarget]:
+    """Makes devices with this end of the secure channel."""
+    return by_firmware(with_channel(kind))
+
+
+def by_orders(kind: type[Transactions]) -> Callable[[int], StationTarget]:
+    """Makes devices with these transactions."""
+    return by_firmware(with_transactions(kind))
+
+
+BAD_INSIDE: tuple[Bad[StationTarget], ...] = (
     Bad(
         "no check sum",
         "acts on frames whose CRC is wrong",
         "D-04",
-        lambda s: _device(s, station=_NoCrc, datagrams=True),
+        lambda s: bad_device(s, station=_NoCrc, datagrams=True),
     ),
-    Bad("stuck challenge", "gives one challenge to everybody", "D-11", lambda s: _device(s, _channel(_StuckChallenge))),
-    Bad(
-        "role by request",
-        "gives a session the role that it asks for",
-        "D-14",
-        lambda s: _device(s, _channel(_RoleByRequest)),
-    ),
-    Bad("accepts replay", "carries out recorded requests", "D-31", lambda s: _device(s, _channel(_Replaying))),
-    Bad("answers late", f"answers after {_LATE_MS} ms", "D-39", lambda s: _device(s, station=_Late)),
-    Bad("no roles", "serves every role with everything", "D-40", lambda s: _device(s, _AnyRole)),
-    Bad("not marked", "does not say that it is simulated", "D-50", lambda s: _device(s, _NotMarked)),
-    Bad("wrong unit", "reports its dose in µg where ng belong", "D-51", lambda s: _device(s, _WrongUnit)),
-    Bad("wrong refusal", "says too low of a rate that is too high", "D-60", lambda s: _device(s, _WrongReason)),
-    Bad("stale base", "takes orders for a program that is gone", "D-64", lambda s: _device(s, _with(_AnyBase))),
-    Bad(
-        "another read-back",
-        "reads back another rate than was staged",
-        "D-70",
-        lambda s: _device(s, _with(_ReadsBackAnother)),
-    ),
-    Bad("hour for day", "derives the dose of an hour for that of a day", "D-70", lambda s: _device(s, _HourForDay)),
-    Bad("stale report", "reports the status of before a change", "D-72", lambda s: _device(s, _StaleStatus)),
-    Bad("any token", "commits with every token", "D-73", lambda s: _device(s, _with(_AnyToken))),
-    Bad("no expiry", "lets a proposal live for ever", "D-74", lambda s: _device(s, _with(_NeverExpires))),
-    Bad("accepts warnings", "takes every warning for accepted", "D-76", lambda s: _device(s, _with(_AcceptsForYou))),
-    Bad("applies twice", "carries a repeated COMMIT out again", "D-80", lambda s: _device(s, _with(_Twice))),
-    Bad("no fence", "reports an operation as never and lets it happen", "D-82", lambda s: _device(s, _with(_NoFence))),
-    Bad("low stop", "ranks a stopped therapy low", "D-86", lambda s: _device(s, _LowStop)),
-    Bad("silenced is gone", "leaves silenced alarms out of its list", "D-87", lambda s: _device(s, _SilencedIsGone)),
-    Bad("forgets in the log", "leaves changes out of its log", "D-89", lambda s: _device(s, _ForgetsInLog)),
+    Bad("stuck challenge", "gives one challenge to everybody", "D-11", by_channel(_StuckChallenge)),
+    Bad("role by request", "gives a session the role that it asks for", "D-14", by_channel(_RoleByRequest)),
+    Bad("accepts replay", "carries out recorded requests", "D-31", by_channel(_Replaying)),
+    Bad("answers late", f"answers after {_LATE_MS} ms", "D-39", lambda s: bad_device(s, station=_Late)),
+    Bad("no roles", "serves every role with everything", "D-40", by_firmware(_AnyRole)),
+    Bad("not marked", "does not say that it is simulated", "D-50", by_firmware(_NotMarked)),
+    Bad("wrong unit", "reports its dose in µg where ng belong", "D-51", by_firmware(_WrongUnit)),
+    Bad("wrong refusal", "says too low of a rate that is too high", "D-60", by_firmware(_WrongReason)),
+    Bad("stale base", "takes orders for a program that is gone", "D-64", by_orders(_AnyBase)),
+    Bad("another read-back", "reads back another rate than was staged", "D-70", by_orders(_ReadsBackAnother)),
+    Bad("hour for day", "derives the dose of an hour for that of a day", "D-70", by_firmware(_HourForDay)),
+    Bad("stale report", "reports the status of before a change", "D-72", by_firmware(_StaleStatus)),
+    Bad("any token", "commits with every token", "D-73", by_orders(_AnyToken)),
+    Bad("no expiry", "lets a proposal live for ever", "D-74", by_orders(_NeverExpires)),
+    Bad("accepts warnings", "takes every warning for accepted", "D-76", by_orders(_AcceptsForYou)),
+    Bad("applies twice", "carries a repeated COMMIT out again", "D-80", by_orders(_Twice)),
+    Bad("no fence", "reports an operation as never and lets it happen", "D-82", by_orders(_NoFence)),
+    Bad("low stop", "ranks a stopped therapy low", "D-86", by_firmware(_LowStop)),
+    Bad("silenced is gone", "leaves silenced alarms out of its list", "D-87", by_firmware(_SilencedIsGone)),
+    Bad("forgets in the log", "leaves changes out of its log", "D-89", by_firmware(_ForgetsInLog)),
 )
-"""Every bad device, with the step that must find it."""
+"""Bad devices of the first file, with the step that must find each."""
