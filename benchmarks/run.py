@@ -38,6 +38,8 @@ BENCHMARKS = (
     "mqtt",
     "publish",
     "tshark",
+    "flow",
+    "conform",
 )
 EXIT_UNSOUND = 1
 

@@ -23,7 +23,7 @@ def names(result: harness.Result) -> set[str]:
     return {claim.says for claim in result.claims}
 
 
-@pytest.mark.parametrize("name", ["codec", "recovery", "session", "lossy_campaign", "pump_life"])
+@pytest.mark.parametrize("name", ["codec", "recovery", "session", "lossy_campaign", "pump_life", "flow"])
 def test_a_benchmark_in_one_process_is_sound(name: str) -> None:
     result = import_module(f"benchmarks.{name}").run(TINY)
     assert result.name == name
