@@ -36,7 +36,7 @@ Of a device (pump), and of a subscriber to a broker:
 Besides:
   telemetry conform list                       every step: number, title, who asks for it
   telemetry conform render RUN.conform.json -o report.pdf
-  telemetry conform self-test                  twenty deliberately bad programmers, each of which must be caught
+  telemetry conform self-test                  equipment that is wrong on purpose, each of which must be caught
 
 \b
 Exit status: 0 everything claimed passed, 1 a finding or a step without a verdict, 2 used wrongly, 3 link failed.
@@ -48,7 +48,10 @@ class _Conform(click.Group):
     """``telemetry conform URL`` and ``telemetry conform --listen …`` are ``telemetry conform run …``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in {"-h", "--help"}:
+        if args and args[0].isalpha():
+            if args[0] not in self.commands:
+                raise UsageError(f"{args[0]}: neither a URL nor a command; the commands are {', '.join(self.commands)}")
+        elif args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -61,8 +64,19 @@ def command(**_run: object) -> None:
     """
 
 
-def _file(name: str, words: str) -> Callable[[_Command], _Command]:
-    return click.option(name, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=words)
+def _file(*names: str, words: str) -> Callable[[_Command], _Command]:
+    return click.option(*names, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=words)
+
+
+def _try(path: Path) -> None:
+    """Whether it could be written, while nothing is lost yet; what stands there stays. Raises ``UsageError``."""
+    there = path.exists()
+    try:
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}; give another path") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +90,14 @@ class Outputs:
 
     def check(self) -> None:
         """Refuse what cannot be written before anything is run; raises ``UsageError``."""
-        for path in (self.output, self.junit, self.html, self.pdf):
-            if path is not None and not path.parent.is_dir():
-                raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
-        for path, ending in ((self.html, ".html"), (self.pdf, ".pdf")):
-            if path is not None and path.suffix != ending:
+        for path, ending in ((self.output, ".json"), (self.junit, ".xml"), (self.html, ".html"), (self.pdf, ".pdf")):
+            if path is None:
+                continue
+            if path.suffix != ending:
                 raise UsageError(f"{path}: give a name that ends in {ending}")
+            if not path.parent.is_dir():
+                raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+            _try(path)
         if self.html is not None or self.pdf is not None:
             from telemetry.report import need  # noqa: PLC0415 - the extra "report", and hours of work may lie before it
 
@@ -109,15 +125,15 @@ class Outputs:
 @click.option("--own", is_flag=True, help="Of our own programmer, in this process.")
 @click.option("--subscriber", default="", metavar="URL", help="Of a subscriber to the broker at this URL.")
 @click.option("--operator", default="", metavar="COMMAND", help="A program that operates it; else a person.")
-@_file("--manifest", "What the equipment is and claims (YAML).")
+@_file("--manifest", words="What the equipment is and claims (YAML).")
 @click.option("--steps", multiple=True, metavar="STEPS", help="Only these: P-03,P-1* or groups; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 @click.option("--arm", is_flag=True, help="Change the therapy of a device that is no simulated one.")
-@_file("--output", "Write the run to this file (JSON; 'telemetry conform render' reads it).")
-@_file("--junit", "Write JUnit XML to this file.")
-@_file("--html", "Write the report to this file.")
-@_file("--pdf", "Write the report to this file, to be signed.")
-@_file("--capture", "Record the link to this file (.telcap).")
+@_file("-o", "--output", words="Write the run to this file (JSON; 'telemetry conform render' reads it).")
+@_file("--junit", words="Write JUnit XML to this file.")
+@_file("--html", words="Write the report to this file.")
+@_file("--pdf", words="Write the report to this file, to be signed.")
+@_file("--capture", words="Record the link to this file (.telcap).")
 @json_option
 def run_command(**said: Any) -> int:  # noqa: ANN401 - one an option, by the names above
     """Run conformance steps.

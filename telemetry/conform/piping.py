@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import json
 import shlex
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from telemetry.clock import SystemClock
@@ -30,7 +31,6 @@ from telemetry.errors import UsageError
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Coroutine
 
 FORMAT = "itb-conformance"
@@ -46,8 +46,9 @@ _KEYS = {"number", "answer", "text"}
 class Program:
     """A program that operates the equipment. Make one with ``start``; ``close`` ends it."""
 
-    def __init__(self, process: Process, name: str) -> None:
+    def __init__(self, process: Process, transport: asyncio.SubprocessTransport, name: str) -> None:
         self._process = process
+        self._transport = transport
         self._name = name
         self._clock = SystemClock()
         self._number = 0
@@ -61,17 +62,19 @@ class Program:
             raise UsageError(f"--operator {command!r}: cannot be read as a command: {error}") from error
         if not words:
             raise UsageError("--operator: names no program")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LONGEST_LINE
+        loop = asyncio.get_running_loop()
+        try:  # as create_subprocess_exec does, which keeps the transport to itself; close() needs it
+            transport, protocol = await loop.subprocess_exec(
+                lambda: SubprocessStreamProtocol(limit=_LONGEST_LINE, loop=loop), *words, stderr=None
             )
         except OSError as error:
             raise UsageError(f"--operator {words[0]}: cannot be started: {error.strerror}") from error
-        return cls(process, words[0])
+        return cls(Process(transport, protocol, loop), transport, words[0])
 
     async def greet(self, link: str) -> None:
-        """Tell it where the pump is."""
-        await self._write({"kit": FORMAT, "version": VERSION, "link": link, "simulated": True})
+        """Tell it where the pump is. One that has ended already blocks the first step, and is told there."""
+        with contextlib.suppress(OperatorGone):
+            await self._write({"kit": FORMAT, "version": VERSION, "link": link, "simulated": True})
 
     async def begin(self, number: str, title: str) -> None:
         """Tell it which step begins."""
@@ -172,6 +175,7 @@ class Program:
                 end()
             if await self._within(self._process.wait(), self._clock.link_ms() + _GRACE_MS) is not None:
                 break
+        self._transport.close()  # a pipe that is still full, or held by a child of the program, would outlive the loop
 
 
 __all__ = ["FORMAT", "VERSION", "Program"]

@@ -66,23 +66,25 @@ class Topics:
         return f"{self.root}/{kind.value}/{name}" if name else f"{self.root}/{kind.value}"
 
 
-def parse_destination(text: str) -> Destination:
-    """Read ``--to``; raises ``UsageError`` that names the part which cannot be."""
+def parse_destination(text: str, *, option: str = "--to") -> Destination:
+    """Read ``option``, the URL of a broker and a site; raises ``UsageError`` that names the part which cannot be."""
     scheme, mark, rest = text.partition("://")
     if not mark or scheme.lower() not in _SCHEMES:
-        raise UsageError(f"--to: {text!r} is no broker; right would be {EXAMPLE}")
+        raise UsageError(f"{option}: {text!r} is no broker; right would be {EXAMPLE}")
     before, question, query = rest.partition("?")
     host, *levels = before.split("/")
     if not host:
-        raise UsageError(f"--to: {text!r} names no host; right would be {EXAMPLE}")
+        raise UsageError(f"{option}: {text!r} names no host; right would be {EXAMPLE}")
     if not levels or levels == [""]:
-        raise UsageError(f"--to: {text!r} names no site, the first part of every topic; right would be {EXAMPLE}")
+        raise UsageError(f"{option}: {text!r} names no site, the first part of every topic; right would be {EXAMPLE}")
     if len(levels) > 2:
-        raise UsageError(f"--to: {text!r} has {len(levels)} parts behind the host; at most SITE/PLACE, as in {EXAMPLE}")
+        raise UsageError(
+            f"{option}: {text!r} has {len(levels)} parts behind the host; at most SITE/PLACE, as in {EXAMPLE}"
+        )
     for what, part in zip(("site", "place"), levels, strict=False):
         if not _LEVEL.fullmatch(part):
             raise UsageError(
-                f"--to: {what} {part!r} cannot stand in a topic here; 1 to 64 letters, digits, '.', '_' and '-', "
+                f"{option}: {what} {part!r} cannot stand in a topic here; 1 to 64 letters, digits, '.', '_' and '-', "
                 "the first a letter or digit"
             )
     site, place = [*levels, ""][:2]

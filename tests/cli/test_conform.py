@@ -103,7 +103,11 @@ def test_a_device_in_this_process(telemetry: Callable[..., Done]) -> None:
         (("--own", "--manifest", "none.yaml"), "none.yaml: cannot be read"),
         (("--own", "--capture", "x.telcap"), "has no link of its own to record"),
         (("--subscriber", "mqtt://127.0.0.1:1/a"), "nobody can be asked here"),
+        (("lists",), "lists: neither a URL nor a command; the commands are"),
+        (("--subscriber", "http://127.0.0.1:1/a", "--operator", "true"), "--subscriber: 'http://127.0.0.1:1/a' is no"),
         (("--own", "--pdf", "report.html"), "give a name that ends in .pdf"),
+        (("--own", "-o", "own.pdf"), "own.pdf: give a name that ends in .json"),
+        (("--own", "--junit", "own.json"), "own.json: give a name that ends in .xml"),
         (("--own", "--junit", "no/folder/x.xml"), "there is no folder"),
         (("--listen", "tcp://127.0.0.1:0"), "nobody can be asked here"),
         (("--listen", "tcp://127.0.0.1:0", "--operator", "/no/such"), "/no/such: cannot be started"),
@@ -121,6 +125,33 @@ def test_misuse_ends_with_2_and_says_what_would_be_right(
     assert done.status == 2
     assert words in " ".join((done.err + done.out).split())
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(("option", "ending"), [("-o", "json"), ("--junit", "xml"), ("--pdf", "pdf")])
+def test_what_cannot_be_written_is_told_before_the_first_step(
+    telemetry: Callable[..., Done], tmp_path: Path, option: str, ending: str
+) -> None:
+    (tmp_path / f"run.{ending}").symlink_to(tmp_path / "gone" / "run")
+    done = telemetry("conform", "--own", "--steps", "P-01", option, str(tmp_path / f"run.{ending}"))
+    assert done.status == 2
+    assert f"run.{ending}: cannot be written: No such file" in done.err
+    assert "P-01" not in done.out
+
+
+def test_what_was_there_stays_until_the_run_is_written(telemetry: Callable[..., Done], tmp_path: Path) -> None:
+    run, cases = tmp_path / "x.conform.json", tmp_path / "x.xml"
+    run.write_text("older", encoding="utf-8")
+    done = telemetry("conform", "tcp://127.0.0.1:1", "-o", str(run), "--junit", str(cases))
+    assert done.status == 3
+    assert run.read_text(encoding="utf-8") == "older"
+    assert not cases.exists()
+
+
+def test_a_broker_that_is_not_there_ends_with_3_before_any_step(telemetry: Callable[..., Done]) -> None:
+    done = telemetry("conform", "--subscriber", "mqtt://127.0.0.1:1/a", "--operator", "true")
+    assert done.status == 3
+    assert "is the broker running?" in done.err
+    assert "S-01" not in done.out
 
 
 def test_the_list_has_every_step_with_who_asks_for_it(telemetry: Callable[..., Done]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -189,6 +190,38 @@ async def test_a_program_that_ends_blocks_the_rest_of_the_run() -> None:
     assert {step.verdict for step in run.steps} == {Verdict.BLOCKED}
     assert "has ended" in run.steps[-1].reason
     assert not run.passed
+
+
+async def test_a_program_that_has_ended_before_it_is_greeted_blocks_and_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Program.start
+
+    async def ended(command: str) -> Program:
+        made = await start(command)
+        assert await made._process.wait() == 0
+        return made
+
+    monkeypatch.setattr(Program, "start", ended)
+    run = await run_served("tcp://127.0.0.1:0", f"{sys.executable} -c pass", patterns=["P-01"])
+    assert [(step.verdict, "ended with status 0" in step.reason) for step in run.steps] == [(Verdict.BLOCKED, True)]
+
+
+async def test_a_program_that_floods_blocks_and_leaves_nothing_behind() -> None:
+    run = await run_served("tcp://127.0.0.1:0", "yes", patterns=["P-01"])
+    assert [step.verdict for step in run.steps] == [Verdict.BLOCKED]
+    assert "no JSON line: 'y'" in run.steps[0].reason
+
+
+def test_a_flood_outlives_no_loop() -> None:
+    """The transport of a pipe that is still full is closed with the program, not when it is collected."""
+    code = (
+        "import asyncio\n"
+        "from telemetry.conform.programmer.running import run_served\n"
+        "asyncio.run(run_served('tcp://127.0.0.1:0', 'yes', patterns=['P-01']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_a_listener_that_cannot_be_had_is_a_link_error_and_leaves_no_program() -> None:

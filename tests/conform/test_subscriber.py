@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from telemetry.conform.operator import Act, ActKind, Answer, AnswerKind, Field
 from telemetry.conform.results import Verdict, parse_run
 from telemetry.conform.subscriber import CATALOGUE, Dashboard, run_own_subscriber, run_subscriber
 from telemetry.conform.subscriber.bus import BrokerFeed, MemoryBus, MemoryFeed, MemoryOutlet, matches
-from telemetry.errors import UsageError
+from telemetry.errors import LinkError, UsageError
 from telemetry.publish.schema_table import VERSION
 from telemetry.transport.mqtt_access import BrokerAccess
 from telemetry.transport.url import parse_url
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from telemetry.conform.bad import Bad
+    from telemetry.conform.results import StepResult
 
 
 async def test_the_reference_passes_every_step_and_the_run_is_repeatable() -> None:
@@ -184,9 +187,48 @@ async def test_the_reference_passes_on_a_broker_and_a_bad_one_does_not(tmp_path:
 
 
 @pytest.mark.real
-async def test_a_broker_that_is_not_there_blocks_every_step() -> None:
-    found = await _on("mqtt://127.0.0.1:1", ["S-01", "S-06"])
-    assert found == {"S-01": Verdict.BLOCKED, "S-06": Verdict.BLOCKED}
+async def test_the_reference_as_a_program_passes_too(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path) as broker:
+        run = await run_subscriber(
+            f"{broker.url}/bench/bed-12",
+            f"{sys.executable} -m telemetry.conform.subscriber.own_program",
+            manifest=Manifest(limits=Limits(alarm_shown_ms=150)),
+            patterns=["S-01", "S-08"],
+        )
+    assert [(step.number, step.verdict, step.reason) for step in run.steps] == [
+        ("S-01", Verdict.PASS, ""),
+        ("S-08", Verdict.PASS, ""),
+    ]
+
+
+@pytest.mark.real
+async def test_a_broker_that_is_not_there_is_a_link_error_before_any_step() -> None:
+    with pytest.raises(LinkError, match="nothing listens at"):
+        await _on("mqtt://127.0.0.1:1", ["S-01", "S-06"])
+
+
+@pytest.mark.real
+async def test_a_broker_that_goes_away_blocks_what_is_left(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path) as broker:
+        killing: list[asyncio.Task[None]] = []
+        feed = BrokerFeed(BrokerAccess.from_url(parse_url(broker.url)))
+
+        def kill(result: StepResult) -> None:
+            if result.number == "S-01":
+                killing.append(asyncio.create_task(broker.kill()))
+
+        run = await run_subscriber(
+            f"{broker.url}/bench",
+            hands=Dashboard(feed, "bench/pump/SIM-CONFORM", host_utc_ms),
+            manifest=Manifest(limits=Limits(alarm_shown_ms=150)),
+            patterns=["S-01", "S-02", "S-03"],
+            on_result=kill,
+        )
+        await asyncio.gather(*killing)
+    verdicts = [step.verdict for step in run.steps]
+    assert verdicts[0] is Verdict.PASS
+    assert set(verdicts[1:]) == {Verdict.BLOCKED}
+    assert not run.passed
 
 
 @pytest.mark.real

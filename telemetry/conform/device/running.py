@@ -34,8 +34,8 @@ async def run_device(
     """Examine the device and run its steps; ``patterns`` as of ``Catalogue.select``.
 
     Nothing of a device that is not simulated is changed without ``arm``; what is left out for that or another reason
-    stands in the run's deviations. Raises ``UsageError`` for a pattern that fits no step, ``LinkError`` when the
-    device cannot be met.
+    stands in the run's deviations. A run that is cancelled is returned as far as it came. Raises ``UsageError`` for a
+    pattern that fits no step, ``LinkError`` when the device cannot be met.
     """
     steps = CATALOGUE.select(patterns)
     named = {feature for step in steps if step.number in patterns for feature in step.claims}
@@ -49,6 +49,7 @@ async def run_device(
         manifest=replace(said, claims=claims),
         equipment=found.equipment,
         simulated=found.simulated,
+        keeps_interrupted=True,
     )
     run = await run_steps(CATALOGUE, kit, plan, on_step=on_step, on_result=on_result)
     return msgspec.structs.replace(run, deviations=[*run.deviations, *found.deviations])

@@ -18,6 +18,7 @@ from telemetry.conform.subscriber.dashboard import Dashboard
 from telemetry.publish.topics import Topics, parse_destination
 from telemetry.sim.virtual_pump import FIXED_EPOCH_UTC_S, VirtualPump
 from telemetry.transport.mqtt_access import BrokerAccess
+from telemetry.transport.mqtt_broker import BrokerClient
 from telemetry.transport.url import parse_url
 from telemetry.units import MS_PER_SECOND
 
@@ -141,12 +142,18 @@ async def run_subscriber(  # noqa: PLR0913 - each is one fact of the run, all by
     """Run the steps with a subscriber to the broker at ``url`` (``mqtt://host/SITE[/PLACE]``), on the host's clock.
 
     ``operator`` is the command of a program that reads its screen; "" asks a person; ``hands`` is an operator in this
-    process. Raises ``UsageError`` for the URL or a pattern that fits no step; a broker that cannot be had blocks steps.
+    process. A run that is cancelled is returned as far as it came. Raises ``UsageError`` for the URL or a pattern that
+    fits no step, ``LinkError`` when the broker cannot be had; one that is lost on the way blocks steps.
     """
-    place = parse_destination(url)
+    place = parse_destination(url, option="--subscriber")
     chosen = CATALOGUE.select(patterns)
     said = Manifest() if manifest is None else manifest
     access = BrokerAccess.from_url(parse_url(place.broker))
+    met = BrokerClient(access)
+    try:
+        await met.open()
+    finally:
+        await met.close()
     program = await Program.start(operator) if operator and hands is None else None
     working: Operator = hands or program or Person()
     kit = SubscriberKit(
@@ -165,6 +172,7 @@ async def run_subscriber(  # noqa: PLR0913 - each is one fact of the run, all by
         numbers=frozenset(step.number for step in chosen) if patterns else None,
         manifest=said,
         equipment=(UNNAMED,),
+        keeps_interrupted=True,
     )
     try:
         if program is not None:
