@@ -18,6 +18,9 @@ from telemetry.conform.own import Tablet
 from telemetry.transport.registry import open_transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telemetry.conform.operator import Operator
     from telemetry.transport.base import Receiver, Transport
 
 _WAITS_MS = 86_400_000
@@ -36,15 +39,20 @@ class UrlPlace:
         return await open_transport(self.url, receiver, clock=self.clock)
 
 
-async def operate() -> None:
-    """Do what the kit says until it says bye, or its pipe ends."""
+def own_tablet(link: str) -> Operator:
+    """The reference tablet at this URL."""
+    return Tablet(UrlPlace(link))
+
+
+async def operate(make: Callable[[str], Operator] = own_tablet) -> None:
+    """Do what the kit says until it says bye, or its pipe ends; ``make`` gives the equipment for the kit's link."""
     lines, clock = Lines(sys.stdin.fileno()), SystemClock()
-    tablet: Tablet | None = None
+    tablet: Operator | None = None
     try:
         while (line := await lines.line(clock, clock.link_ms() + _WAITS_MS)) is not None:
             said: dict[str, Any] = json.loads(line)
             if "kit" in said:
-                tablet = Tablet(UrlPlace(said["link"]))
+                tablet = make(said["link"])
             elif "bye" in said:
                 break
             elif tablet is not None:
@@ -55,7 +63,7 @@ async def operate() -> None:
             await tablet.close()
 
 
-async def _obey(tablet: Tablet, said: dict[str, Any]) -> None:
+async def _obey(tablet: Operator, said: dict[str, Any]) -> None:
     if "begin" in said:
         await tablet.begin(said["begin"], said["title"])
     elif "end" in said:
