@@ -41,6 +41,9 @@ _LOOKS_VALID = 3
 """A state is old when the next three readings should have brought another, and at least ten seconds have gone by."""
 FAREWELL_MS = 5_000
 """How long the end waits for what is still to be delivered; the rest stays in the spool."""
+RETOLD_MS = 60_000
+"""Identity, link and announcements change seldom, and somebody else may write on their topics, or empty them: they are
+told anew every minute, so that nothing forged stands there for longer."""
 _ANY = "*"
 
 
@@ -112,6 +115,10 @@ class Gateway:
         self._known = asyncio.Event()
         self._stopped = asyncio.Event()
         self._connected_utc_ms = 0
+        self._told_ms = 0
+        """When all that is retained was last told to this connection."""
+        self._identity_told = False
+        """Whether this connection was told who the pump is: after a restart it may stand before the first look."""
         self.delivery = Deliverer(
             spool,
             clock=clock,
@@ -190,16 +197,21 @@ class Gateway:
         """Publish one look; says whether the pump's log is to be read anew from where the memory stands."""
         self._look = sighting
         again = False
+        due = self.delivery.connected and self._clock.link_ms() - self._told_ms >= RETOLD_MS
         if isinstance(sighting, NotRead):
             self._found = None
         else:
-            again = self._take_reading(sighting)
+            again = self._take_reading(sighting, anew=due or not self._identity_told)
+        if due:
+            self._tell_extras()
+            self._told_ms = self._clock.link_ms()
+            self._said = None
         self._say_link()
         self.delivery.wake()
         self._report()
         return again
 
-    def _take_reading(self, found: Interrogation) -> bool:
+    def _take_reading(self, found: Interrogation, *, anew: bool) -> bool:
         key = messages.pump_key(found.identity)
         known = self._memory.pumps.get(key, PumpMemory())
         if self._trusted == _ANY:
@@ -216,9 +228,11 @@ class Gateway:
             valid_ms=self._valid_ms,
             log_room=self._spool.log_room(),
             take_log=not astray and not self._behind,
+            identity_anew=anew,
         )
         self._spool.put(batch.messages, batch.memory)
         self._found = found
+        self._identity_told = True
         self._behind = self._behind or batch.log_left
         if moved:
             self._said = None
@@ -235,14 +249,24 @@ class Gateway:
         current = self._memory.current
         if current is None:
             return
+        self._tell_extras()
+        if self._found is not None:
+            writer = self._writer(current)
+            tell_again(writer, self._found, valid_ms=self._valid_ms)
+            self._spool.put(writer.made, writer.memory)
+        self._identity_told = self._found is not None
+        self._told_ms = self._clock.link_ms()
+        self._said = None
+        self._say_link()
+
+    def _tell_extras(self) -> None:
+        current = self._memory.current
+        if current is None:
+            return
         writer = self._writer(current)
         for topic, text in self._extras(current, self._topics):
             writer.add_extra(topic, text)
-        if self._found is not None:
-            tell_again(writer, self._found, valid_ms=self._valid_ms)
         self._spool.put(writer.made, writer.memory)
-        self._said = None
-        self._say_link()
 
     def _will(self) -> Will:
         current = self._memory.current

@@ -82,11 +82,13 @@ def observe(
     valid_ms: int,
     log_room: Room,
     take_log: bool = True,
+    identity_anew: bool = False,
 ) -> Batch:
     """The messages that a reading brings, in their order: events first, then the states that result from them.
 
     ``log_room``: how much of the log may be taken; the rest stays in the pump. ``take_log`` False leaves all of
-    it there, because the reading did not begin where the last one ended.
+    it there, because the reading did not begin where the last one ended. ``identity_anew`` tells the identity though
+    it has not changed: what is retained may be somebody else's.
     """
     key = messages.pump_key(found.identity)
     known = memory.pumps.get(key, PumpMemory())
@@ -97,7 +99,7 @@ def observe(
     alarms = _alarms(writer, found, known)
     log_next, lost, left = _log(writer, found, known, key, log_room if take_log else None)
     identity = messages.identity_body(found)
-    if known.identity is None or _content(identity) != _content(known.identity):
+    if identity_anew or known.identity is None or _content(identity) != _content(known.identity):
         writer.add(Kind.IDENTITY, identity)
     _states(writer, found, tuple(alarms.values()), valid_ms)
     pump = PumpMemory(

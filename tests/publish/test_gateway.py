@@ -11,6 +11,7 @@ import telemetry
 from telemetry import VirtualPump
 from telemetry.errors import LinkOpenError
 from telemetry.interrogation import NotRead
+from telemetry.publish.gateway import RETOLD_MS
 from telemetry.publish.topics import parse_destination
 from tests.publish.conftest import READ_UTC_MS, Ward, checked, once, stall
 
@@ -307,3 +308,50 @@ async def test_a_broker_that_forgot_everything_is_told_every_state_at_once(ward:
         before = checked(text)
         assert again[topic]["read_utc_ms"] == before["read_utc_ms"]
         assert again[topic]["sequence"] > before["sequence"]
+
+
+def _forge(ward: Ward) -> dict[str, str]:
+    """Somebody else's text on every retained topic; gives what stood there."""
+    stood = dict(ward.broker.retained)
+    ward.broker.retained.update(dict.fromkeys(stood, '{"forged": true}'))
+    return stood
+
+
+async def test_what_was_forged_while_the_gateway_was_down_is_ours_again_at_the_first_look(ward: Ward) -> None:
+    ward.start()
+    await ward.look()
+    await ward.kill()
+    ward.broker.die()
+    stood = _forge(ward)
+    ward.broker.come_back()
+    ward.start()
+    await ward.settle()
+    assert ward.broker.connections == 2  # it knows its pump: the connection stands before the first look
+    await ward.look()
+    assert {topic: checked(text)["schema"] for topic, text in ward.broker.retained.items()} == {
+        topic: checked(text)["schema"] for topic, text in stood.items()
+    }
+
+
+@pytest.mark.parametrize("pump_is_there", [True, False])
+async def test_what_is_forged_meanwhile_is_ours_again_within_a_minute(ward: Ward, *, pump_is_there: bool) -> None:
+    ward.options["extras"] = lambda _current, topics: [("homeassistant/device/x/config", topics.root)]
+    ward.start()
+    await ward.look()
+    if not pump_is_there:
+        ward.bedside.look = _cannot  # type: ignore[method-assign]
+        await ward.look()
+    _forge(ward)
+    await ward.pause(59_999)
+    await ward.look()
+    assert "forged" in ward.broker.retained["ward-7/pump/SIM-0001/link"]
+    await ward.pause(RETOLD_MS - 59_999)
+    await ward.look()
+    assert ward.broker.state("link")["state"] == ("online" if pump_is_there else "pump_not_read")
+    assert ward.broker.retained["homeassistant/device/x/config"] == "ward-7/pump/SIM-0001"
+    if pump_is_there:
+        assert ward.broker.state("identity")["firmware"]
+        assert "forged" not in "".join(ward.broker.retained.values())
+    told = len(ward.broker.arrived)
+    await ward.look()
+    assert len(ward.broker.arrived) - told == (2 if pump_is_there else 0)  # once a minute, not at each look
