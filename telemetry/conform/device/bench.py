@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 AnswerT = TypeVar("AnswerT", bound=wire.Message)
 MOST_PARTS = 1 + -(-MAX_IMAGE // MAX_READ_BACK_PART)
 NL_PER_ML = 1_000_000
+AS_EXPECTED = "as expected"
 HARMLESS_PPM = 50_000
 """By how much a step changes a rate where it does not matter by how much: 5 %, below every soft limit in use."""
 
@@ -136,6 +137,14 @@ class Bench:
             return answer
         self.record.demand(held=False, expected=f"{kind.__name__} to {type(message).__name__}", observed=told(answer))
         raise AssertionError("demand raised")  # pragma: no cover - it always does
+
+    def expect(self, held: bool, expected: str, otherwise: str) -> bool:  # noqa: FBT001 - the one thing it is about
+        """An expectation of which there is nothing to tell when it holds; ``otherwise`` says what was seen instead."""
+        return self.record.expect(held, expected, AS_EXPECTED if held else otherwise)
+
+    def demand(self, held: bool, expected: str, otherwise: str) -> None:  # noqa: FBT001 - as above
+        """The same, without which the rest makes no sense."""
+        self.record.demand(held, expected, AS_EXPECTED if held else otherwise)
 
     def expect_refusal(
         self, answer: Message | None, reason: RefusalReason, to: str, *, limit: int | None = None

@@ -84,9 +84,7 @@ async def _identical_repeat(bench: Bench) -> None:
         reply = await session.reply(n)
         bodies.append(b"" if reply is None else reply.body)
     held = len(set(bodies)) == 1 and bodies[0] != b""
-    bench.record.expect(
-        held, "the same answer five times", f"{len(set(bodies))} different, {bodies.count(b'')} missing"
-    )
+    bench.record.expect(held, "the same answer five times", f"{len(set(bodies))} distinct, {bodies.count(b'')} missing")
     await _works(bench, session, "with the next counter")
 
 
@@ -110,7 +108,7 @@ async def _only_the_expected(bench: Bench) -> None:
     for _ in range(4):
         n, frame = session.next_frame(wire.ReadIdentity())
         session.line.send(frame)
-        bench.record.demand(await session.reply(n) is not None, f"an answer to request {n}", "none")
+        bench.demand(await session.reply(n) is not None, f"an answer to request {n}", "none")
         recorded.append(frame)
     for n, frame in enumerate(recorded[:-1]):
         await _silence(bench, session, frame, f"request {n} of this session again")
@@ -134,7 +132,7 @@ async def _altered_repeat(bench: Bench) -> None:
     session = await bench.session()
     n, frame = session.next_frame(wire.ReadStatus())
     session.line.send(frame)
-    bench.record.demand(await session.reply(n) is not None, "an answer", "none")
+    bench.demand(await session.reply(n) is not None, "an answer", "none")
     body = frame[4:-4]
     for at in (COUNTER.size, len(body) // 2, len(body) - TAG_SIZE, len(body) - 1):
         changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
@@ -186,8 +184,8 @@ async def _close(bench: Bench) -> None:
         reply = await session.reply(n)
         closed = reply is not None and isinstance(reply.message, wire.Closed)
         bodies.append(reply.body if reply is not None and closed else b"")
-    bench.record.expect(bodies[0] != b"", "Closed", "none")
-    bench.record.expect(bodies[0] == bodies[1], "the identical Closed to the identical Close", "another, or none")
+    bench.expect(bodies[0] != b"", "Closed", "none")
+    bench.expect(bodies[0] == bodies[1], "the identical Closed to the identical Close", "another, or none")
     await _silence(bench, session, session.seal(wire.ReadStatus(), session.n), "a request after Close")
 
 

@@ -103,7 +103,7 @@ async def _visit(bench: Bench, programmer: Programmer) -> None:
         found = await programmer.read_status()
         bench.record.expect(found.rate_nl_per_day == rate, f"{rate} nl/day", f"{found.rate_nl_per_day} nl/day")
     await _try(bench, "stop", lambda: programmer.stop(StopReason.BENCH))
-    bench.record.expect((await programmer.read_status()).mode is PumpMode.STOPPED, "stopped", "it runs")
+    bench.expect((await programmer.read_status()).mode is PumpMode.STOPPED, "stopped", "it runs")
     alarms = [alarm.kind for alarm in await programmer.read_alarms()]
     bench.record.expect(AlarmKind.THERAPY_STOPPED in alarms, "therapy_stopped", ", ".join(alarms) or "no alarm")
     await _try(bench, "resume", lambda: programmer.resume(accept=_ALL_WARNINGS))

@@ -135,7 +135,7 @@ async def _takes_a_cut_frame(bench: Bench) -> None:
     )
     line.send_bytes(shared, "two frames that share a zero, and five zeros")
     for tag in (first, second):
-        bench.record.expect(
+        bench.expect(
             await line.telemeter_answer(tag) is not None, f"an answer to tag {tag} of two that share a zero", "none"
         )
     bench.record.conclude(f"one answer for each of {len(cuts)} ways to cut a frame")

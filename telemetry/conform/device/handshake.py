@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from telemetry.conform.device.bench import told
 from telemetry.conform.device.catalogue import BASE, CATALOGUE, itp, trust
 from telemetry.conform.device.session import Greeting, RawSession, ask_beacon, greet, probe_body
 from telemetry.model import Role
@@ -89,7 +90,7 @@ async def _fresh_challenges(bench: Bench) -> None:
     probe = probe_body(bench.entropy(PROBE_ID_SIZE))
     first, again = await ask_beacon(line, probe), await ask_beacon(line, probe)
     same = first is not None and again is not None and first.body == again.body
-    bench.record.expect(same, "the identical BEACON to the identical PROBE", "another one, or none")
+    bench.expect(same, "the identical BEACON to the identical PROBE", "another one, or none")
     offers = [await bench.offer(line) for _ in range(_CHALLENGES)]
     challenges = {offer.beacon.challenge for offer in offers} | ({first.beacon.challenge} if first else set())
     tags = {offer.beacon.wake_tag for offer in offers}
@@ -242,7 +243,7 @@ async def _recorded_handshake(bench: Bench) -> None:
     assert isinstance(session, RawSession)  # noqa: S101 - demanded
     _, request = session.next_frame(wire.ReadStatus())
     line.send(request)
-    bench.record.demand(await session.reply(0) is not None, "an answer to record", "none")
+    bench.demand(await session.reply(0) is not None, "an answer to record", "none")
     await session.ask(wire.Close())
     await bench.offer(line)  # somebody else wakes the pump meanwhile
     line.take()
@@ -277,10 +278,10 @@ async def _identical_hello(bench: Bench) -> None:
         frame = await line.frame(lambda frame: frame.type is FrameType.ACCEPT, line.patience_ms)
         bodies.append(b"" if frame is None else frame.body)
     bench.record.expect(
-        len(set(bodies)) == 1 and bodies[0] != b"", "the same ACCEPT three times", f"{len(set(bodies))} different"
+        len(set(bodies)) == 1 and bodies[0] != b"", "the same ACCEPT three times", f"{len(set(bodies))} distinct"
     )
     opened = greeting.open(Frame(FrameType.ACCEPT, 0, bodies[0])) if bodies[0] else None
-    bench.record.demand(opened is not None, "an ACCEPT that opens", "one that does not")
+    bench.demand(opened is not None, "an ACCEPT that opens", "one that does not")
     assert opened is not None  # noqa: S101 - demanded
     await bench.status(RawSession(line, greeting, *opened))
 
@@ -331,7 +332,7 @@ async def _other_dialect(bench: Bench) -> None:
         f"{opened.accept.layout_fingerprint:#010x}",
     )
     answer = await opened.ask(wire.ReadStatus(), tries=1)
-    bench.record.expect(answer is None, "silence to a request", type(answer).__name__)
+    bench.record.expect(answer is None, "silence to a request", told(answer))
 
 
 @CATALOGUE.step(
@@ -354,7 +355,7 @@ async def _busy(bench: Bench) -> None:
     else:
         bench.record.expect(held=False, expected="BEACON with the busy flag", observed=type(second).__name__)
     answer = await holder.ask(wire.ReadStatus())
-    bench.record.expect(isinstance(answer, wire.Status), "the first session goes on", type(answer).__name__)
+    bench.record.expect(isinstance(answer, wire.Status), "the first session goes on", told(answer))
     await holder.ask(wire.Close())
     third = await bench.try_session(await bench.line(), Role.OBSERVER)
     bench.record.expect(isinstance(third, RawSession), "a session once the first has closed", str(third))
@@ -376,5 +377,5 @@ async def _same_slot(bench: Bench) -> None:
     second = await bench.session(await bench.line())
     await bench.status(second)
     answer = await first.ask(wire.ReadStatus(), tries=1)
-    bench.record.expect(answer is None, "silence in the session that was replaced", type(answer).__name__)
+    bench.record.expect(answer is None, "silence in the session that was replaced", told(answer))
     await bench.status(second)

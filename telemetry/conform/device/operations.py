@@ -56,7 +56,7 @@ async def _commit_once(bench: Bench) -> None:
         reply = await session.reply(n)
         bodies.append(b"" if reply is None else reply.body)
     held = len(set(bodies)) == 1 and bodies[0] != b""
-    record.expect(held, "the identical answer four times", f"{len(set(bodies))} different")
+    record.expect(held, "the identical answer four times", f"{len(set(bodies))} distinct")
     await expect_verdict(bench, await session.ask(commit), Verdict.APPLIED, "the same COMMIT as a new request")
     fresh = await bench.session(session.line)
     await expect_verdict(bench, await fresh.ask(commit), Verdict.APPLIED, "the same COMMIT in a new session")
@@ -254,7 +254,7 @@ async def _stop(bench: Bench) -> None:
     now = await bench.status(session)
     found = (now.mode, now.rate_nl_per_day)
     record.expect(found == (PumpMode.STOPPED, 0), "stopped, 0 nl/day", f"{found[0]}, {found[1]} nl/day")
-    record.expect(now.stopped_since_s is not None, "since when it is stopped", "nothing")
+    bench.expect(now.stopped_since_s is not None, "since when it is stopped", "nothing")
     again = await session.ask(stop)
     await expect_verdict(bench, again, Verdict.APPLIED, "the same Stop again")
     await expect_verdict(
@@ -263,7 +263,7 @@ async def _stop(bench: Bench) -> None:
     answer = await session.ask(bench.commit(message.op_id, staged))
     record.expect(isinstance(answer, wire.Refusal), "Refusal to the commit that Stop has voided", told(answer))
     report, _ = await bench.program(session)
-    record.expect(report.stopped, "the program marked as stopped", "running")
+    bench.expect(report.stopped, "the program marked as stopped", "running")
     await _resume(bench, session)
     now = await bench.status(session)
     record.expect(
@@ -298,9 +298,9 @@ async def _alarm_raised(bench: Bench) -> None:
     record = bench.record
     record.expect(status.alarm_sequence != before, f"another alarm sequence than {before}", str(status.alarm_sequence))
     alarm = await _alarm(bench, session, AlarmKind.THERAPY_STOPPED)
-    record.demand(alarm is not None, "therapy_stopped in the list", "it is not there")
+    bench.demand(alarm is not None, "therapy_stopped in the list", "it is not there")
     assert alarm is not None  # noqa: S101 - demanded
-    record.expect(alarm.condition_present, "its condition present", "not present")
+    bench.expect(alarm.condition_present, "its condition present", "not present")
     record.expect(alarm.priority is AlarmPriority.HIGH, "high priority", alarm.priority.value)
     record.expect(alarm.signal in {AlarmSignal.ON, AlarmSignal.LATCHED}, "a signal that is on", alarm.signal.value)
     record.expect(AlarmKind.THERAPY_STOPPED in status.alarms, "therapy_stopped in the status", ", ".join(status.alarms))
@@ -321,9 +321,9 @@ async def _silenced(bench: Bench) -> None:
     await bench.ask(session, wire.SilenceAlarms(duration_s=60), wire.AlarmReport)
     alarm = await _alarm(bench, session, AlarmKind.THERAPY_STOPPED)
     record = bench.record
-    record.demand(alarm is not None, "therapy_stopped still in the list", "it is gone")
+    bench.demand(alarm is not None, "therapy_stopped still in the list", "it is gone")
     assert alarm is not None  # noqa: S101 - demanded
-    record.expect(alarm.condition_present, "its condition still present", "gone")
+    bench.expect(alarm.condition_present, "its condition still present", "gone")
     record.expect(alarm.signal is AlarmSignal.SILENCED, "its signal silenced", alarm.signal.value)
     until, now = alarm.silenced_until_s, (await bench.status(session)).now_s
     record.expect(until is not None and now < until <= now + 61, f"silenced until {now + 60} s", str(until))
@@ -344,14 +344,14 @@ async def _acknowledged(bench: Bench) -> None:
     kind, record = AlarmKind.THERAPY_STOPPED, bench.record
     await bench.ask(session, wire.AcknowledgeAlarm(kind=kind), wire.AlarmReport)
     alarm = await _alarm(bench, session, kind)
-    record.demand(alarm is not None, "therapy_stopped still in the list", "it is gone")
+    bench.demand(alarm is not None, "therapy_stopped still in the list", "it is gone")
     assert alarm is not None  # noqa: S101 - demanded
-    record.expect(alarm.condition_present, "its condition still present", "over")
+    bench.expect(alarm.condition_present, "its condition still present", "over")
     record.expect(alarm.signal is AlarmSignal.ACKNOWLEDGED, "its signal acknowledged", alarm.signal.value)
     await _resume(bench, session)
     alarm = await _alarm(bench, session, kind)
     if alarm is not None:
-        record.expect(not alarm.condition_present, "its condition over after the resume", "present")
+        bench.expect(not alarm.condition_present, "its condition over after the resume", "present")
         record.expect(alarm.signal is AlarmSignal.LATCHED, "its signal latched", alarm.signal.value)
         await bench.ask(session, wire.AcknowledgeAlarm(kind=kind), wire.AlarmReport)
         alarm = await _alarm(bench, session, kind)
@@ -386,4 +386,4 @@ async def _logged(bench: Bench) -> None:
     slots = {entry.slot for entry in entries if entry.code in wanted}
     bench.record.expect(slots == {slot}, f"slot {slot} for each", str(sorted(slots)))
     fresh = await bench.session(session.line)
-    bench.record.expect(fresh.accept.log_head != head, "another head of the log", "the same")
+    bench.expect(fresh.accept.log_head != head, "another head of the log", "the same")

@@ -144,7 +144,7 @@ async def _no_trace(bench: Bench) -> None:
         await session.ask(wire.Close())
     first, second = seen
     for what in first:
-        bench.record.expect(first[what] == second[what], f"the same {what} twice", "it differs")
+        bench.expect(first[what] == second[what], f"the same {what} twice", "it differs")
 
 
 @CATALOGUE.step(
@@ -176,18 +176,18 @@ async def _log(bench: Bench) -> None:
             start = found[-1].sequence + 1
         read[size] = found
     entries = read[8]
-    record.expect(bool(entries), "records", "none")
+    bench.expect(bool(entries), "records", "none")
     gaps = [second.sequence for first, second in pairwise(entries) if second.sequence != first.sequence + 1]
-    record.expect(not gaps, "sequence numbers without a gap", f"a gap before {gaps[:5]}")
+    bench.expect(not gaps, "sequence numbers without a gap", f"a gap before {gaps[:5]}")
     back = [
         second.sequence
         for first, second in pairwise(entries)
         if (second.boot_epoch, second.at_s) < (first.boot_epoch, first.at_s)
     ]
-    record.expect(not back, "(boot, time) that never runs backwards", f"backwards at {back[:5]}")
+    bench.expect(not back, "(boot, time) that never runs backwards", f"backwards at {back[:5]}")
     short = min(len(found) for found in read.values())
     same = all(found[:short] == entries[:short] for found in read.values())
-    record.expect(same, "the same records in pages of 1, 3 and 8", "they differ")
+    bench.expect(same, "the same records in pages of 1, 3 and 8", "they differ")
     beyond = await bench.ask(session, wire.ReadLog(from_sequence=newest + 1, max_records=8), wire.LogPage)
     record.expect(not beyond.records, "no records beyond the newest", str(len(beyond.records)))
     record.conclude(f"{len(entries)} records up to {newest}")

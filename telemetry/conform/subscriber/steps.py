@@ -257,7 +257,7 @@ async def _silenced(bench: SubscriberBench) -> None:
     await bench.look()
     await bench.rest(0)
     lines = [line for line in (await bench.show(Field.ALARMS)).splitlines() if says(line, *_STOPPED)]
-    bench.expect(bool(lines), "the silenced alarm", "nothing")
+    bench.expect(bool(lines), "the silenced alarm", "\n".join(lines))
     bench.expect_says("\n".join(lines), bench.manifest.words.silenced, "the mark of a silenced alarm")
 
 
