@@ -5,12 +5,11 @@ Nothing here subscribes, and what a broker sends all the same is dropped as it c
 
 from __future__ import annotations
 
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from telemetry.errors import LinkError, LinkOpenError
-from telemetry.transport.mqtt_broker import BrokerAccess, BrokerClient, BrokerMessage
+from telemetry.errors import LinkError
+from telemetry.transport.mqtt_broker import BrokerAccess, BrokerClient, BrokerMessage, BrokerOpenError
 from telemetry.transport.mqtt_broker import Will as BrokerWill
 
 if TYPE_CHECKING:
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
     from telemetry.publish.delivering import Broker, Will
     from telemetry.publish.topics import Destination
-
-_REFUSED = "the broker refused"
-_TRY_LATER = ("(reason code 136)", "(reason code 137)")
-"""Server unavailable, server busy (MQTT 5.0, 2.4): refusals that pass."""
 
 
 class _Published:
@@ -63,13 +58,8 @@ def opener(destination: Destination) -> Callable[[Will], AbstractAsyncContextMan
 
 
 def refused(error: LinkError) -> bool:
-    """Whether the broker will go on saying no until a person changes something: credentials, version, TLS."""
-    if not isinstance(error, LinkOpenError):
-        return False
-    if isinstance(error.__cause__, ssl.SSLError):
-        return True
-    text = str(error)
-    return _REFUSED in text and not any(code in text for code in _TRY_LATER)
+    """Whether it would go on like that until a person changes something: credentials, version, TLS, the extra."""
+    return isinstance(error, BrokerOpenError) and error.reason.lasts
 
 
 def _unread(_message: BrokerMessage) -> None:

@@ -12,10 +12,11 @@ import re
 import secrets
 import ssl
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from telemetry.errors import UsageError
+from telemetry.errors import LinkOpenError, UsageError
 from telemetry.transport.url import TransportURL, parse_url
 
 if TYPE_CHECKING:
@@ -56,6 +57,36 @@ _BARE_HOST = re.compile(r"\[[^\]]*\]|[^:\[\]]*")
 Version = Literal["3.1.1", "5"]
 FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
+
+
+class NotOpened(StrEnum):
+    """Why a broker could not be had."""
+
+    NO_EXTRA = "no_extra"
+    """aiomqtt is not installed."""
+    REFUSED = "refused"
+    """It said no: user, password, version, client id, rights."""
+    UNTRUSTED = "untrusted"
+    """TLS failed: its certificate, its name, or no TLS where TLS is spoken."""
+    BUSY = "busy"
+    """It said no for now (reason codes 136 and 137)."""
+    HUNG_UP = "hung_up"
+    """It ended the connection without a word of MQTT."""
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def lasts(self) -> bool:
+        """Whether trying again is in vain until a person changes something."""
+        return self in {NotOpened.NO_EXTRA, NotOpened.REFUSED, NotOpened.UNTRUSTED}
+
+
+class BrokerOpenError(LinkOpenError):
+    """A broker could not be had; ``reason`` says why, for programs."""
+
+    def __init__(self, message: str, *, reason: NotOpened) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from telemetry.errors import LinkClosedError, LinkOpenError
-from telemetry.transport.mqtt_access import FIRST_FAILURE, BrokerAccess, BrokerMessage, Will, who
+from telemetry.transport.mqtt_access import (
+    FIRST_FAILURE,
+    BrokerAccess,
+    BrokerMessage,
+    BrokerOpenError,
+    NotOpened,
+    Will,
+    who,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from telemetry.transport.mqtt_wire import Wire
 
-__all__ = ["BrokerAccess", "BrokerClient", "BrokerMessage", "Will"]
+__all__ = ["BrokerAccess", "BrokerClient", "BrokerMessage", "BrokerOpenError", "NotOpened", "Will"]
 
 PUBLISH_MS = 10_000
 """A broker that has not acknowledged by then is given up: several times what a busy one needs. Host time."""
@@ -66,13 +74,14 @@ class BrokerClient:
         await self.close()
 
     async def open(self) -> None:
-        """Connect, within ``access.connect_ms``; everything or nothing. Raises ``LinkOpenError`` or ``UsageError``."""
+        """Connect, within ``access.connect_ms``; everything or nothing. Raises ``BrokerOpenError``, ``UsageError``."""
         try:
             from telemetry.transport.mqtt_wire import Wire  # noqa: PLC0415 - loads aiomqtt, which is an extra
         except ImportError as error:
-            raise LinkOpenError(
+            raise BrokerOpenError(
                 f"{self.access}: an MQTT broker needs aiomqtt, which cannot be loaded ({error}); "
-                f"install the extra: pip install 'itb-telemetry[mqtt]'"
+                f"install the extra: pip install 'itb-telemetry[mqtt]'",
+                reason=NotOpened.NO_EXTRA,
             ) from error
         wire = Wire(self.access, self._will, arrived=self._arrived, over=self._end)
         await wire.open()

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
-from telemetry.errors import LinkClosedError, LinkError, LinkOpenError
-from telemetry.transport.mqtt_access import FIRST_FAILURE, BrokerAccess, BrokerMessage, Will, who
+from telemetry.errors import LinkClosedError, LinkError
+from telemetry.transport.mqtt_access import (
+    FIRST_FAILURE,
+    BrokerAccess,
+    BrokerMessage,
+    BrokerOpenError,
+    NotOpened,
+    Will,
+    who,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +52,9 @@ _ADVICE = {
     0x97: "the broker's quota for this client is used up",
 }
 """By reason code (MQTT 5.0, 2.4); paho turns the five codes of 3.1.1 into these."""
+_NOT_AUTHORIZED = 0x87
+_BUSY = frozenset({0x88, 0x89})
+"""Server unavailable, server busy: refusals that pass."""
 
 
 class Wire(aiomqtt.Client):
@@ -197,24 +208,31 @@ class Wire(aiomqtt.Client):
             self._answer.set_result(None)
         else:
             why = f"the broker refused {who(self._access)}: {args[3]} (reason code {code})"
-            self._answer.set_exception(LinkOpenError(f"{self._access}: {why}; {_ADVICE.get(code, _ASK)}"))
+            # mosquitto says "not authorized" to a wrong password, too.
+            advice = _ADVICE[0x86] if code == _NOT_AUTHORIZED else _ADVICE.get(code, _ASK)
+            reason = NotOpened.BUSY if code in _BUSY else NotOpened.REFUSED
+            self._answer.set_exception(BrokerOpenError(f"{self._access}: {why}; {advice}", reason=reason))
 
     def _on_disconnect(self, *args: Any) -> None:  # noqa: ANN401
         if not self.closing:
             code = args[3].value
-            self._hung_up("it hung up" if code == FIRST_FAILURE else f"{args[3]} (reason code {code})", code)
+            self._hung_up("" if code == FIRST_FAILURE else f"{args[3]} (reason code {code})", code)
 
     def _hung_up(self, why: str, code: int = 0) -> None:
         if not self._answer.done():
+            wants = "" if self._access.tls else ", and does it want TLS (mqtts://)"
             self._answer.set_exception(
-                LinkOpenError(
-                    f"{self._access}: it hung up without an answer ({why}); is it an MQTT broker, does it speak "
-                    f"version {self._access.version} (version=), and does it want TLS (mqtts://)?"
+                BrokerOpenError(
+                    f"{self._access}: it hung up without an answer{f' ({why})' if why else ''}; is it an MQTT broker, "
+                    f"does it speak version {self._access.version} (version=){wants}?",
+                    reason=NotOpened.HUNG_UP,
                 )
             )
         elif not self._answer.cancelled() and self._answer.exception() is None:
             advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
-            self._over(LinkClosedError(f"{self._access}: the connection to the broker ended: {why}{advice}"))
+            self._over(
+                LinkClosedError(f"{self._access}: the connection to the broker ended: {why or 'it hung up'}{advice}")
+            )
 
     def _on_message(self, *args: Any) -> None:  # noqa: ANN401
         message = args[2]
@@ -327,15 +345,17 @@ _QUEUE_FULL = 15
 _ASK = "ask whoever runs the broker"
 
 
-def _silent(access: BrokerAccess) -> LinkOpenError:
-    return LinkOpenError(
+def _silent(access: BrokerAccess) -> BrokerOpenError:
+    return BrokerOpenError(
         f"{access}: no broker answered within {access.connect_ms} ms; is the address right, does a firewall stand "
-        f"between, and is TLS wanted or not (mqtts://, mqtt://)?"
+        f"between, and is TLS wanted or not (mqtts://, mqtt://)?",
+        reason=NotOpened.SILENT,
     )
 
 
-def _worded(access: BrokerAccess, error: OSError) -> LinkOpenError:
+def _worded(access: BrokerAccess, error: OSError) -> BrokerOpenError:
     """Say what to do about a failure of the socket or of TLS."""
+    reason = NotOpened.UNTRUSTED if isinstance(error, ssl.SSLError) else NotOpened.UNREACHABLE
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in {62, 64}:  # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
             why = f"its certificate is not for {access.host!r}; use the name that stands in the certificate"
@@ -345,6 +365,10 @@ def _worded(access: BrokerAccess, error: OSError) -> LinkOpenError:
                 f"its certificate is not to be trusted by {trusted} ({error.verify_message}); give the authority's "
                 f"certificate with cafile="
             )
+    elif isinstance(error, ssl.SSLEOFError) or (access.tls and isinstance(error, ConnectionResetError)):
+        # A broker that is just starting or ending does so, too.
+        reason = NotOpened.HUNG_UP
+        why = "it hung up in the middle of TLS; does it speak TLS on this port (or mqtt://), and want a certfile=?"
     elif isinstance(error, ssl.SSLError):
         why = f"TLS failed ({error.reason or error}); does it speak TLS on this port, and does it want a certfile=?"
     elif isinstance(error, socket.gaierror):
@@ -358,4 +382,4 @@ def _worded(access: BrokerAccess, error: OSError) -> LinkOpenError:
         return _silent(access)
     else:
         why = f"it cannot be reached: {error.strerror or error}"
-    return LinkOpenError(f"{access}: {why}")
+    return BrokerOpenError(f"{access}: {why}", reason=reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -309,6 +310,13 @@ async def test_a_certificate_that_is_not_to_be_trusted_ends_it(reading: Interrog
     async with Mosquitto(tmp_path, tls=True) as broker:
         to = f"mqtts://localhost:{broker.port}/ward-7"
         await _ends(to, tmp_path / "spool", reading, "certificate is not to be trusted")
+
+
+async def test_a_missing_extra_ends_it(reading: Interrogation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "telemetry.transport.mqtt_wire", raising=False)
+    monkeypatch.setitem(sys.modules, "aiomqtt", None)
+    async with asyncio.timeout(10):
+        await _ends("mqtt://127.0.0.1:1883/ward-7", tmp_path / "spool", reading, "pip install")
 
 
 async def test_nobody_at_the_port_is_told_and_tried_again(reading: Interrogation, tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ import pytest
 
 from telemetry.errors import LinkClosedError, LinkError, LinkOpenError
 from telemetry.transport import mqtt_broker, mqtt_wire
-from telemetry.transport.mqtt_broker import BrokerAccess, BrokerClient, BrokerMessage, Will
+from telemetry.transport.mqtt_broker import (
+    BrokerAccess,
+    BrokerClient,
+    BrokerMessage,
+    BrokerOpenError,
+    NotOpened,
+    Will,
+)
 from telemetry.transport.mqtt_embedded import EmbeddedBroker
 from tests.support.brokers import BROKERS, Authority, Mosquitto, free_port, running_broker
 
@@ -236,6 +243,61 @@ async def test_what_is_no_broker_is_named(words: bytes, complaint: str) -> None:
             await BrokerClient(access(f"mqtt://127.0.0.1:{port}?connect-ms=3000")).open()
 
 
+@pytest.mark.parametrize(
+    ("words", "query", "reason", "lasts"),
+    [
+        (b"\x20\x03\x00\x84\x00", "version=5&", NotOpened.REFUSED, True),
+        (b"\x20\x02\x00\x02", "", NotOpened.REFUSED, True),
+        (b"\x20\x02\x00\x03", "", NotOpened.BUSY, False),
+        (b"\x20\x02\x00\x04", "", NotOpened.REFUSED, True),
+        (b"\x20\x02\x00\x05", "", NotOpened.REFUSED, True),
+        (b"\x20\x03\x00\x86\x00", "version=5&", NotOpened.REFUSED, True),
+        (b"\x20\x03\x00\x89\x00", "version=5&", NotOpened.BUSY, False),
+        (b"", "", NotOpened.HUNG_UP, False),
+        (None, "", NotOpened.SILENT, False),
+    ],
+)
+async def test_why_a_broker_could_not_be_had_is_there_for_programs(
+    words: bytes | None, query: str, reason: NotOpened, *, lasts: bool
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        if words is None:
+            await reader.read()
+        else:
+            writer.write(words)
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        with pytest.raises(BrokerOpenError) as found:
+            await BrokerClient(access(f"mqtt://127.0.0.1:{port}?{query}connect-ms=300")).open()
+    assert (found.value.reason, found.value.reason.lasts) == (reason, lasts)
+    assert "(it hung up)" not in str(found.value)
+
+
+async def test_a_port_without_tls_is_told_from_a_certificate_that_is_wrong() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"no TLS here")
+        await reader.read()
+        writer.close()
+
+    port = free_port()
+    for answer, reason in ((hang_up, NotOpened.HUNG_UP), (speak, NotOpened.UNTRUSTED)):
+        async with await asyncio.start_server(answer, "127.0.0.1", port):
+            with pytest.raises(BrokerOpenError, match="does it speak TLS on this port") as found:
+                await BrokerClient(access(f"mqtts://127.0.0.1:{port}?connect-ms=3000")).open()
+        assert found.value.reason is reason
+    with pytest.raises(BrokerOpenError) as nobody:
+        await BrokerClient(access(f"mqtt://127.0.0.1:{port}")).open()
+    assert nobody.value.reason is NotOpened.UNREACHABLE
+
+
 async def test_a_subscription_that_is_refused_is_told() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
@@ -257,8 +319,10 @@ async def test_a_subscription_that_is_refused_is_told() -> None:
 async def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "telemetry.transport.mqtt_wire", raising=False)
     monkeypatch.setitem(sys.modules, "aiomqtt", None)
-    with pytest.raises(LinkOpenError, match=r"pip install 'itb-telemetry\[mqtt\]'"):
+    with pytest.raises(BrokerOpenError, match=r"pip install 'itb-telemetry\[mqtt\]'") as found:
         await BrokerClient(access("mqtt://127.0.0.1:1")).open()
+    assert found.value.reason is NotOpened.NO_EXTRA
+    assert found.value.reason.lasts
     monkeypatch.setitem(sys.modules, "amqtt.broker", None)
     with pytest.raises(LinkOpenError, match=r"pip install 'itb-telemetry\[mqtt\]'"):
         await EmbeddedBroker().__aenter__()
