@@ -97,6 +97,10 @@ campaign-oracle: $(VENV)/.dev-ready ## ten thousand random lives of the pump aga
 campaign-kill: $(VENV)/.dev-ready ## kill -9 the simulator 60 times in the middle of a change
 	$(BIN)/python tools/kill_campaign.py --output benchmarks/results/kill_campaign.json
 
+.PHONY: qualify
+qualify: $(VENV)/.dev-ready ## the conformance kit on equipment that is wrong on purpose, each caught by the step that names its fault
+	$(BIN)/telemetry conform self-test
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev-ready ## feed FUZZ_RUNS inputs to every decoder
 	FUZZ_RUNS=$(FUZZ_RUNS) $(BIN)/python tools/fuzz.py
