@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from telemetry.alarm_table import TABLE
+from telemetry.log_meaning import subject, value_unit
 from telemetry.model import AlarmPriority
-from telemetry.publish.log_meaning import subject, value_unit
 from telemetry.publish.schema_table import PREFIX, VERSION
 from telemetry.publish.topics import EVENTS, STATES, Kind
 from telemetry.units import MS_PER_DAY, MS_PER_SECOND

@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from telemetry.errors import UsageError
+from telemetry.log_meaning import VALUE_UNITS
 from telemetry.model import Activity, AlarmClass, AlarmKind, AlarmPriority, AlarmSignal, Drive, Drug, LogCode, PumpMode
-from telemetry.publish.log_meaning import VALUE_UNITS
 from telemetry.publish.topics import Kind
 
 if TYPE_CHECKING:

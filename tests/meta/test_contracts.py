@@ -30,6 +30,7 @@ HOUSE = {
     "hospital/provider": "import sdc11073, fhir, lxml\n",
     "interrogation": "import telemetry.model, telemetry.therapy\n",
     "link": "import telemetry.clock, telemetry.protocol.codec, telemetry.transport.memory\n",
+    "log_meaning": "import telemetry.model\n",
     "model": "import telemetry.units\n",
     "programmer/__init__": "import telemetry.link\n",
     "protocol/__init__": "",

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import telemetry.publish
+from telemetry import log_meaning
 from telemetry.alarm_table import TABLE
 from telemetry.cli import logbook
 from telemetry.errors import UsageError
@@ -36,7 +37,7 @@ from telemetry.model import (
     PumpStatus,
     TelemeterInfo,
 )
-from telemetry.publish import log_meaning, messages, schema_table
+from telemetry.publish import messages, schema_table
 from telemetry.publish.memory import Memory
 from telemetry.publish.observing import Room, observe
 from telemetry.publish.topics import STATES, Kind, Topics, level, parse_destination

@@ -1,7 +1,6 @@
-"""What the two numbers of a log record mean, for those who have no table of this project: a name and a unit.
+"""What the two numbers of a log record mean: a name and a unit, for the command line and for messages.
 
-The numbers count from 1 in the order of the vocabulary (``telemetry.sim.pump`` writes them, docs/pump-model.md);
-a test holds this table against the one that the command line prints logs by.
+The numbers count from 1 in the order of the vocabulary (``telemetry.sim.pump`` writes them, docs/pump-model.md).
 """
 
 from __future__ import annotations
@@ -53,6 +52,8 @@ _UNITS: dict[LogCode, str] = {
     LogCode.STALL_DETECTED: "strokes",
     LogCode.STALL_RECOVERED: "strokes",
 }
+NAMED = frozenset(_NAMES)
+"""The codes whose ``detail`` stands for a name."""
 VALUE_UNITS = tuple(dict.fromkeys(_UNITS.values()))
 
 
