@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 OPEN_MS = 5_000
 """How long a telemeter may take to answer through its broker. Host time: it bounds real I/O."""
+KNOCK_S = 1.0
+"""Between two knocks. Host time, as above."""
 _LONGEST_OPEN_MS = 60_000
 
 
@@ -67,8 +69,7 @@ class _Client:
         try:
             await self._broker.subscribe(f"{self._access.path}/from")
             beat = self._access.keepalive_s.to_bytes(2)
-            await self._broker.publish(f"{self._access.path}/to", Message(Kind.OPEN, self._half, payload=beat).encode())
-            await asyncio.wait({self._answer}, timeout=limit_ms / 1000)
+            await self._knock(Message(Kind.OPEN, self._half, payload=beat).encode(), limit_ms)
             if not self._answer.done():
                 raise LinkOpenError(  # noqa: TRY301 - one way out for every failure: the broker is left
                     f"{self._url}: the broker is there, but no telemeter answered at {self._access.path} within "
@@ -83,6 +84,14 @@ class _Client:
             self._answer.cancel()
             await self._broker.close()
             raise
+
+    async def _knock(self, message: bytes, limit_ms: int) -> None:
+        """Knock until somebody answers: a telemeter that looks for its broker just then hears nothing meanwhile."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + limit_ms / 1000
+        while not self._answer.done() and (left_s := end_s - loop.time()) > 0:
+            await self._broker.publish(f"{self._access.path}/to", message)
+            await asyncio.wait({self._answer}, timeout=min(left_s, KNOCK_S))
 
     def _begin(self, answer: Message, receiver: Receiver) -> TunnelPipe:
         if answer.kind is Kind.REFUSE:

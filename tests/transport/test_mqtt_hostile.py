@@ -367,6 +367,16 @@ async def test_a_device_that_vanishes_is_told_by_its_will(ward: Ward) -> None:
     await client.close()
 
 
+async def test_who_knocks_while_the_telemeter_looks_for_its_broker_is_let_in_when_it_is_there(ward: Ward) -> None:
+    there = f"{ward.broker.url}/ward-7/telemeter-0002"
+    await ward.neighbour.subscribe("ward-7/telemeter-0002/to")
+    opening = asyncio.ensure_future(opened(there))
+    await ward.until(lambda: bool(ward.heard))  # nobody else heard that knock
+    await offered(there, ward.stack)
+    transport, _ = await opening
+    await transport.close()
+
+
 async def test_a_broker_that_swallows_everything_is_noticed_by_the_silence(ward: Ward) -> None:
     async with HostileBroker(ward, lambda _way, data: [data]) as hostile:
         client, receiver = await opened(f"{hostile.url}?keepalive=1")
