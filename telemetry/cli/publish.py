@@ -113,7 +113,9 @@ def command(  # noqa: PLR0913 - options of the command line, passed by name
             note(f"telemetry: {_messages(waiting)} of an earlier run wait in {where}")
         with contextlib.ExitStack() as stack:
             told = _lines() if as_json else _live(stack, place, destination)
-            problem = asyncio.run(_publish(place, destination, spool, interval, looks, told, extras))
+            problem, unread = asyncio.run(_publish(place, destination, spool, interval, looks, told, extras))
+        if looks is not None and spool.memory.current is None:
+            raise LinkError(f"the pump was not read, so nothing was published: {unread}")
         _tell_end(spool, where, problem, complete=looks is not None)
 
 
@@ -125,8 +127,8 @@ async def _publish(
     looks: int | None,
     tell: Callable[[Progress], None],
     extras: Callable[[Current, Topics], Sequence[tuple[str, str]]],
-) -> str:
-    """Run the gateway; returns why there is no broker at the end, empty where there is one."""
+) -> tuple[str, str]:
+    """Run the gateway; returns why there is no broker and why the pump is not read at the end, empty where they are."""
     from telemetry.clock import SystemClock, host_utc_ms  # noqa: PLC0415 - --help must not wait for it
     from telemetry.programmer import connect  # noqa: PLC0415 - as above
     from telemetry.publish.broker import opener, refused  # noqa: PLC0415 - as above
@@ -158,7 +160,7 @@ async def _publish(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-    return gateway.delivery.problem
+    return gateway.delivery.problem, gateway.unread
 
 
 def _announcements(

@@ -31,6 +31,7 @@ Examples:
   telemetry sim                                     a pseudo-terminal and tcp://127.0.0.1:7410
   telemetry sim --listen pty:///tmp/pump            a port with a name of its own
   telemetry sim --listen tcp://127.0.0.1:0          any free port
+  telemetry sim --listen mqtt://127.0.0.1:1883/bench/telemeter-0001     two topics of a broker that runs
   telemetry sim --profile itb-20 --speed 1000       a 20 ml pump that lives 1000 times as fast
   telemetry sim --age ERI-1d                        a pump that asks for its replacement tomorrow
   telemetry sim --age shelf --serial SIM-0002       one that was never filled ('telemetry implant')
@@ -38,7 +39,8 @@ Examples:
   telemetry sim --loss 0.05 --delay 40              a poor near field: 5 % of frames lost, 40 ms delay
 
 \b
-Listeners: pty:, pty:///path/of/link, tcp://127.0.0.1:PORT, serial:///dev/ttyS1, rfc2217://127.0.0.1:PORT.
+Listeners: pty:, pty:///path/of/link, tcp://127.0.0.1:PORT, serial:///dev/ttyS1, rfc2217://127.0.0.1:PORT,
+mqtt://HOST:PORT/TOPIC.
 With '?record=FILE.telcap' a listener records its traffic ('telemetry decode FILE.telcap'); with '?baud=1200' it is
 as slow as such a line.
 """

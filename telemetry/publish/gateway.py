@@ -141,6 +141,11 @@ class Gateway:
         current = self._memory.current
         return self._destination.topics("" if current is None else current.serial)
 
+    @property
+    def unread(self) -> str:
+        """Why the last look did not read the pump; empty where it did."""
+        return self._look.reason if isinstance(self._look, NotRead) else ""
+
     def stop(self) -> None:
         """End ``run`` in an orderly way: say offline, deliver what can be, keep the rest."""
         self._stopped.set()

@@ -346,9 +346,10 @@ _ASK = "ask whoever runs the broker"
 
 
 def _silent(access: BrokerAccess) -> BrokerOpenError:
+    five = ", does it speak MQTT 5 (else leave version=5 out)" if access.version == "5" else ""
     return BrokerOpenError(
         f"{access}: no broker answered within {access.connect_ms} ms; is the address right, does a firewall stand "
-        f"between, and is TLS wanted or not (mqtts://, mqtt://)?",
+        f"between{five}, and is TLS wanted or not (mqtts://, mqtt://)?",
         reason=NotOpened.SILENT,
     )
 

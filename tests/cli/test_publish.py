@@ -128,6 +128,17 @@ def test_an_announcement_is_taken_back(telemetry: Callable[..., Done], broker: M
     assert not any(topic.startswith("homeassistant") for topic in found)
 
 
+@pytest.mark.parametrize("option", [["--polls", "1"], ["--home-assistant-remove"]])
+def test_a_pump_that_was_never_read_is_no_success(
+    telemetry: Callable[..., Done], broker: Mosquitto, option: list[str]
+) -> None:
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    done = telemetry("publish", nowhere, "--to", f"mqtt://127.0.0.1:{broker.port}/ward-7", *option)
+    assert done.status == 3
+    assert "the pump was not read, so nothing was published" in done.err
+    assert "nothing listens at 127.0.0.1" in done.err
+
+
 def test_without_a_broker_it_waits_on_the_disk_and_the_next_start_delivers(
     telemetry: Callable[..., Done], tmp_path: Path
 ) -> None:

@@ -255,6 +255,7 @@ async def test_what_is_no_broker_is_named(words: bytes, complaint: str) -> None:
         (b"\x20\x03\x00\x89\x00", "version=5&", NotOpened.BUSY, False),
         (b"", "", NotOpened.HUNG_UP, False),
         (None, "", NotOpened.SILENT, False),
+        (None, "version=5&", NotOpened.SILENT, False),
     ],
 )
 async def test_why_a_broker_could_not_be_had_is_there_for_programs(
@@ -274,6 +275,7 @@ async def test_why_a_broker_could_not_be_had_is_there_for_programs(
             await BrokerClient(access(f"mqtt://127.0.0.1:{port}?{query}connect-ms=300")).open()
     assert (found.value.reason, found.value.reason.lasts) == (reason, lasts)
     assert "(it hung up)" not in str(found.value)
+    assert ("does it speak MQTT 5" in str(found.value)) == (words is None and bool(query))
 
 
 async def test_a_port_without_tls_is_told_from_a_certificate_that_is_wrong() -> None:
