@@ -17,11 +17,13 @@ from telemetry.model import PumpMode
 from telemetry.sim.station import Station
 from telemetry.sim.virtual_pump import VirtualPump
 from telemetry.therapy import Therapy
+from telemetry.transport.capture import LinkLost, LinkOpened, read_capture
 from telemetry.transport.registry import listen
 from telemetry.units import FlowRate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from telemetry.conform.results import StepResult
     from telemetry.transport.base import Receiver, Transport
@@ -156,3 +158,25 @@ async def test_a_device_that_goes_away_between_two_steps_blocks_the_second() -> 
 async def test_a_wrong_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError):
         await run_device(DeviceKit(url=url))
+
+
+async def test_one_capture_has_all_links_of_a_run_two_at_once_among_them(tmp_path: Path) -> None:
+    path = tmp_path / "run.telcap"
+    async with served("tcp://127.0.0.1:0", _pump()) as url:
+        kit = DeviceKit(url=f"{url}?record={path}")
+        run = await run_device(kit, patterns=["D-02", "D-22", "D-90"])
+        assert {step.number: step.verdict for step in run.steps} == dict.fromkeys(
+            ("D-02", "D-22", "D-90"), Verdict.PASS
+        )
+    found = read_capture(path)
+    assert found.torn is None
+    opened = [one.link for one in found.entries if isinstance(one, LinkOpened)]
+    lost = [one.link for one in found.entries if isinstance(one, LinkLost)]
+    assert opened == list(range(1, len(opened) + 1))
+    assert sorted(lost) == opened
+    open_now, most = 0, 0
+    for one in found.entries:
+        open_now += isinstance(one, LinkOpened) - isinstance(one, LinkLost)
+        most = max(most, open_now)
+    assert most > 1
+    assert {frame.link for frame in found.frames()} == set(opened)

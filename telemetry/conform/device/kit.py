@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,16 @@ from telemetry.conform.recorder import Recorder
 from telemetry.conform.results import Deviation, Equipment
 from telemetry.conform.steps import Blocked, StepEnd
 from telemetry.errors import LinkError
+from telemetry.link import LAYOUT
 from telemetry.model import Role
 from telemetry.protocol import messages as wire
 from telemetry.sim.connector import station_of
 from telemetry.sim.virtual_pump import FIXED_EPOCH_UTC_S, VirtualPump
+from telemetry.transport.capture import CaptureWriter
 from telemetry.transport.memory import open_memory
 from telemetry.transport.registry import open_transport
 from telemetry.transport.url import parse_url
+from telemetry.transport.wrappers import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -65,19 +69,60 @@ class StationTarget:
         )
 
 
+class _Shared(Record):
+    """One link in a capture that has several at once; ``ended`` is called once, when it writes no more."""
+
+    def __init__(self, writer: CaptureWriter, clock: Clock, ended: Callable[[], None]) -> None:
+        super().__init__(writer, clock, owns=False)
+        self._told: Callable[[], None] | None = ended
+
+    def release(self) -> None:
+        """Give up the capture."""
+        told, self._told = self._told, None
+        if told is not None:
+            told()
+
+
 class UrlTarget:
-    """The device behind a URL, the same for every step."""
+    """The device behind a URL, the same for every step.
+
+    A capture (``record=FILE``) is one for all its links: steps open a second while the first is open.
+    """
 
     fresh = False
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.url = url
-        self._parsed = parse_url(url)
+        parsed = parse_url(url)
+        self._capture = Path(parsed.params["record"]) if "record" in parsed.params else None
+        self._parsed = parsed.without(["record"])
+        self._writer: CaptureWriter | None = None
+        self._recorded = 0
         self.clock: Clock = SystemClock() if clock is None else clock
 
     async def open_link(self, receiver: Receiver) -> Transport:
         """A link to its telemeter; raises ``LinkError``, ``UsageError``."""
-        return await open_transport(self._parsed, receiver, clock=self.clock)
+        if self._capture is None:
+            return await open_transport(self._parsed, receiver, clock=self.clock)
+        if self._writer is None:
+            simulated = True if self._parsed.scheme == "sim" else None
+            self._writer = CaptureWriter(self._capture, self.clock, simulated=simulated, layout=LAYOUT)
+        self._recorded += 1
+        recorded = _Shared(self._writer, self.clock, self._let_go)
+        recorded.bind(receiver)
+        try:
+            recorded.attach(await open_transport(self._parsed, recorded, clock=self.clock))
+        except BaseException:
+            recorded.release()
+            raise
+        return recorded
+
+    def _let_go(self) -> None:
+        """The file is free between steps, so that a run that is killed leaves it whole."""
+        self._recorded -= 1
+        if self._recorded == 0 and self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def own_device(seed: int) -> StationTarget:
