@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from telemetry.errors import LinkOpenError, UsageError
 from telemetry.transport.mqtt_access import is_loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 CLOSE_S = 5.0
@@ -35,6 +38,7 @@ class EmbeddedBroker:
         self.host = host
         self.port = port
         self._broker: Any = None
+        self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
@@ -54,12 +58,16 @@ class EmbeddedBroker:
         # It tells of every client at length, and of every one that ends without a word as an error of its own.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+
         broker = Broker(
             {
-                "listeners": {"default": {"type": "tcp", "bind": self.url.removeprefix("mqtt://")}},
+                # Without brackets around IPv6: amqtt hands them on to the resolver.
+                "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
                 "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
             }
         )
+        serve = broker.stream_connected
+        broker.stream_connected = partial(self._serve_one, serve)
         try:
             await broker.start()
         except (AMQTTError, BrokerError, OSError) as error:
@@ -87,3 +95,24 @@ class EmbeddedBroker:
             if not ending.done():
                 ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
+            for task, writer in tuple(self._connections.items()):
+                task.cancel()
+                writer.transport.abort()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve_one(
+        self,
+        serve: Callable[..., Awaitable[None]],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        **listener: object,
+    ) -> None:
+        """One connection. amqtt forgets those that never said who they are: here they end with the broker."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio makes one for each connection
+        self._connections[task] = writer
+        try:
+            with suppress(asyncio.CancelledError):  # asyncio would print it as a defect
+                await serve(reader, writer, **listener)
+        finally:
+            del self._connections[task]
