@@ -128,6 +128,8 @@ def plan_of(
         raise UsageError("--bolus: a blank run has no boluses")
     longest_ms = max(scheme.windows_ms)
     if given["hours"] is not None:
+        if given["hours"] != given["hours"]:
+            raise UsageError("--hours: nan is no number of hours; write 100")
         length_ms = round(given["hours"] * MS_PER_HOUR)
     elif bolus_nl is not None:
         length_ms = 25 * every_ms

@@ -123,6 +123,13 @@ def _simulated(given: dict[str, Any]) -> FlowRun:
                 repeatability_ng=max(plan.corrections.repeatability_ng, blank.repeatability_ng),
             ),
         )
+    length_ms = plan.samples * plan.every_ms
+    for text, mishap in zip(given["mishaps"], mishaps, strict=True):
+        if mishap.at_ms > length_ms:
+            raise UsageError(
+                f"--mishap: {text!r} comes after the last reading, at {length_ms / 3_600_000:g} h; measure longer "
+                "(--hours) or leave it out"
+            )
     return asyncio.run(simulate(plan, pump, scale, protocol=given["protocol"], mishaps=mishaps))
 
 
@@ -134,6 +141,9 @@ def _pump(given: dict[str, Any]) -> PumpSettings:
     cyclic = 0 if given["cyclic_error"] is None else parse_share_ppm("--cyclic-error", given["cyclic_error"])
     if bool(cyclic) != (given["cycle"] is not None):
         raise UsageError("--cycle: a cyclic error has a height and a length: --cyclic-error '2 %' --cycle '12 h'")
+    stroke_nl = None if given["stroke"] is None else Volume.parse(given["stroke"]).nl
+    if stroke_nl == 0:
+        raise UsageError("--stroke: 0 nl is no stroke; leave it out for the profile's")
     return PumpSettings(
         profile=given["profile"] or "itb-40",
         rate_nl_per_day=FlowRate.parse(given["rate"] or _RATE).nl_per_day,
@@ -141,7 +151,7 @@ def _pump(given: dict[str, Any]) -> PumpSettings:
         rate_error_ppm=None if given["rate_error"] is None else parse_share_ppm("--rate-error", given["rate_error"]),
         cyclic_error_ppm=cyclic,
         cycle_ms=0 if given["cycle"] is None else Duration.parse(given["cycle"]).ms,
-        stroke_nl=None if given["stroke"] is None else Volume.parse(given["stroke"]).nl,
+        stroke_nl=stroke_nl,
     )
 
 

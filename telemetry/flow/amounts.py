@@ -36,5 +36,7 @@ def parse_share_ppm(option: str, text: str) -> int:
     """``6 %``, ``-2.5 %``, ``1500 ppm`` as parts per million."""
     stripped = text.strip()
     negative = stripped.startswith(("-", "−"))
-    count = parse_amount(option, stripped.lstrip("+-−").strip(), SHARE, most=999_999)
+    count = parse_amount(option, stripped[1:] if stripped[:1] in {"+", "-", "−"} else stripped, SHARE)
+    if count > 999_999:
+        raise UsageError(f"{option}: {text!r} is outside −99.9999 to 99.9999 %")
     return -count if negative else count

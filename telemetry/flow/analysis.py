@@ -20,6 +20,7 @@ from telemetry.errors import UsageError
 from telemetry.flow.closed_form import sampled_percent
 from telemetry.flow.scale import conventional_ng
 from telemetry.report.flow import StartUp, Trumpet, start_up, trumpet
+from telemetry.report.words import span
 from telemetry.units import MS_PER_DAY, MS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -274,8 +275,8 @@ def _trumpet(run: FlowRun, found: Volumes, sums: Numbers, first: int, notes: lis
         return None
     missing = [window for window in fitting if window not in {one.window_ms for one in curve.windows}]
     if missing:
-        longest = ", ".join(f"{window / MS_PER_HOUR:g} h" for window in missing)
-        notes.append(f"Too few readings in a row for the windows of {longest}.")
+        longest = ", ".join(span(window) for window in missing)
+        notes.append(f"Too few readings in a row for windows of {longest}.")
     return curve
 
 

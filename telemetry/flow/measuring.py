@@ -25,6 +25,7 @@ from telemetry.flow.document import (
 )
 from telemetry.flow.lines import MASSES, Line, Outcome
 from telemetry.flow.streams import Look
+from telemetry.report.words import span
 from telemetry.units import MS_PER_DAY, MS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise UsageError(
-                f"samples: {self.samples} of them, one every {self.every_ms} ms, is outside 1 to {MOST_SAMPLES}; "
-                "choose another --interval or --hours"
+                f"--hours, --interval: {self.samples} readings, one every {span(self.every_ms)}, is outside 1 to "
+                f"{MOST_SAMPLES}; choose another of the two"
             )
 
 
@@ -211,7 +212,7 @@ class Measurement:
                 self._mark(at_ms, "gap", f"{why}{f' ({line.text})' if line.text else ''}")
             return
         if self._gap_since_ms is not None:
-            self._mark(at_ms, "gap_ended", f"readings again after {(at_ms - self._gap_since_ms) // 1_000} s without")
+            self._mark(at_ms, "gap_ended", f"readings again after {span(at_ms - self._gap_since_ms)} without")
             self._gap_since_ms = None
         if self._piece_row is not None:
             self._compare(row, at_ms, mass)

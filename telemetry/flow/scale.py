@@ -61,7 +61,9 @@ class ScaleSettings:
 
     def __post_init__(self) -> None:
         if self.step_ng not in {10**power for power in range(3, 10)}:
-            raise UsageError(f"step_ng: {self.step_ng} is no power of ten from 1000 (1 µg) to 1000000000 (1 g)")
+            raise UsageError(
+                f"--resolution: a last digit of {self.step_ng} ng is no power of ten from 1 ug to 1 g; write '0.1 mg'"
+            )
         for name in ("drop_nl", "evaporation_ng_per_h", "temperature_mk", "noise_ng", "beaker_ng", "water_ng", "seed"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: {getattr(self, name)} is below 0")

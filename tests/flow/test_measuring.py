@@ -170,7 +170,7 @@ def test_a_door_that_slams_is_waited_out() -> None:
 
 
 def test_a_patient_with_no_patience_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"samples: 0 of them"):
+    with pytest.raises(UsageError, match=r"--hours, --interval: 0 readings"):
         plan(0)
 
 
