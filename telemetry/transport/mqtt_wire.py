@@ -89,7 +89,8 @@ class Wire(aiomqtt.Client):
         self._over = over
         self._client.connect_timeout = access.connect_ms / 1000
         self._answer: asyncio.Future[None] = self._loop.create_future()
-        self._published: dict[int, asyncio.Future[None]] = {}
+        self._published: dict[int, tuple[asyncio.Future[None], str]] = {}
+        """What waits for its acknowledgement, with its topic."""
         self._granted: dict[int, asyncio.Future[list[int]]] = {}
         self._idle = asyncio.Event()
         self._closed = asyncio.Event()
@@ -157,7 +158,7 @@ class Wire(aiomqtt.Client):
 
     def fail_pending(self, reason: LinkClosedError) -> None:
         """Nobody will be acknowledged any more."""
-        pending: list[asyncio.Future[Any]] = [*self._published.values(), *self._granted.values()]
+        pending: list[asyncio.Future[Any]] = [*(one for one, _ in self._published.values()), *self._granted.values()]
         for future in pending:
             if not future.done():
                 future.set_exception(reason)
@@ -181,7 +182,7 @@ class Wire(aiomqtt.Client):
         if qos == 0 or info.is_published():
             future.set_result(None)
         else:
-            self._published[info.mid] = future
+            self._published[info.mid] = (future, topic)
         return future
 
     def subscribe_soon(self, filters: tuple[str, ...], qos: int) -> asyncio.Future[list[int]]:
@@ -246,7 +247,7 @@ class Wire(aiomqtt.Client):
         self._arrived(BrokerMessage(topic, bytes(message.payload), message.qos, bool(message.retain)))
 
     def _on_publish(self, *args: Any) -> None:  # noqa: ANN401
-        future = self._published.pop(args[2], None)
+        future, topic = self._published.pop(args[2], (None, ""))
         if not self._published:
             self._idle.set()
         if future is None or future.done():
@@ -257,7 +258,7 @@ class Wire(aiomqtt.Client):
             return
         future.set_exception(
             LinkError(
-                f"{self._access}: the broker refused a message of {who(self._access)}: {args[3]} "
+                f"{self._access}: the broker refused a message of {who(self._access)} to {topic}: {args[3]} "
                 f"(reason code {code}); {_ADVICE.get(code, _ASK)}"
             )
         )
