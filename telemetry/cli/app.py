@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from importlib import import_module
@@ -117,6 +118,10 @@ def commands(debug: bool) -> None:  # noqa: FBT001 - read from the arguments, si
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; raises nothing (``docs/cli.md`` lists the statuses)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and texts of others may be no Unicode, and a terminal's own set may be too small. In JSON what
+        # comes of it is an escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = commands.main(args=list(arguments), prog_name="telemetry", standalone_mode=False)
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from telemetry.cli.connecting import arm_option, json_option, need_url, refuse_arm, role_option, url_argument
+from telemetry.cli.options import SECONDS
 from telemetry.cli.output import SIMULATED, console, emit, note
 from telemetry.errors import LinkError, UsageError
 from telemetry.model import Role
@@ -37,7 +38,7 @@ _MS_PER_S = 1_000
     "--interval", type=click.IntRange(1, 3600), default=2, show_default=True, metavar="S", help="Between looks."
 )
 @click.option("--polls", type=click.IntRange(min=1), metavar="N", help="With --watch: end after so many looks.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), metavar="S", help="End after so long.")
+@click.option("--seconds", type=SECONDS, metavar="S", help="End after so long.")
 @role_option(Role.OBSERVER)
 @arm_option
 @json_option
@@ -131,10 +132,16 @@ def _recorded(url: str, output: Path) -> str:
 
     if "record" in parse_url(url).params:
         raise UsageError(f"{url}: it has a record= of its own; leave that out, -o says where the capture goes")
-    return f"{url}{'&' if '?' in url else '?'}record={quote(str(output), safe='/')}"
+    try:
+        name = quote(str(output), safe="/")
+    except UnicodeEncodeError:
+        raise UsageError(f"-o: {str(output)!a}: its name is no UTF-8; choose another") from None
+    return f"{url}{'&' if '?' in url else '?'}record={name}"
 
 
 def _tell(output: Path, *, as_json: bool) -> None:
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
     from telemetry.traffic.opening import open_capture  # noqa: PLC0415 - as above
     from telemetry.transport.capture import LinkOpened, read_capture  # noqa: PLC0415 - as above
 
@@ -161,6 +168,7 @@ def _tell(output: Path, *, as_json: bool) -> None:
         return
     mark = f"{SIMULATED} " if capture.simulated else ""
     screen = console()
-    screen.print(f"{mark}{output}: {links} links, {names.total() - garbage} frames, {garbage} pieces of garbage")
+    counts = f"{links} links, {names.total() - garbage} frames, {garbage} pieces of garbage"
+    screen.print(f"{mark}{escape(str(output))}: {counts}")
     if sealed:
         screen.print(f"{sealed} frames stay sealed: their session's keys are not in the capture")

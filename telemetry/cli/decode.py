@@ -71,13 +71,15 @@ def _counts(items: list[Item]) -> dict[str, object]:
 
 
 def _show(found: Findings, items: list[Item], *, explained: bool) -> None:
+    from rich.markup import escape  # noqa: PLC0415 - with --json nothing of rich is needed
+
     from telemetry.cli.decoded_views import listing, pages  # noqa: PLC0415 - with --json nothing of rich is needed
 
     screen = console()
     mark = f"{SIMULATED} " if found.simulated else ""
     if explained:
         if found.source != "hex":
-            screen.print(f"{mark}[bold]{found.source}[/]")
+            screen.print(f"{mark}[bold]{escape(found.source)}[/]")
         for item in items:
             for page in pages(item, screen.width):
                 screen.print(page)
@@ -85,7 +87,7 @@ def _show(found: Findings, items: list[Item], *, explained: bool) -> None:
         timed = any(item.at_ms is not None for item in items)
         links = len({item.link for item in items if item.link is not None}) > 1
         columns = (*(("link",) if links else ()), *(("ms", "") if timed else ()), "what", "fields")
-        shown = table(f"{mark}{found.source}", *columns)
+        shown = table(f"{mark}{escape(found.source)}", *columns)
         for item in items:
             row = listing(item)
             at = "" if item.at_ms is None else str(item.at_ms)
@@ -101,6 +103,7 @@ def _show(found: Findings, items: list[Item], *, explained: bool) -> None:
 
 def _export(found: Findings, out: str, link: int | None, *, as_json: bool) -> None:
     from telemetry.traffic.pcapng_export import export  # noqa: PLC0415 - for this one only
+    from telemetry.transport.capture import refuse_capture  # noqa: PLC0415 - as above
 
     if found.capture is None:
         raise UsageError(f"--pcapng: {found.source} is no capture; record one with ?record=FILE.telcap behind a URL")
@@ -110,6 +113,7 @@ def _export(found: Findings, out: str, link: int | None, *, as_json: bool) -> No
             raise click.UsageError("--json: standard output is taken by --pcapng -")
         sys.stdout.buffer.write(data)
         return
+    refuse_capture(Path(out), "--pcapng")
     try:
         Path(out).write_bytes(data)
     except OSError as error:

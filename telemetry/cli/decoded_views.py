@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _WIDE = 110
 """Columns of a terminal from which on sixteen bytes stand in a line, else eight."""
 _LONG_BYTES = 8
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What moves a terminal's cursor, colours it or turns text round: all but the line feed."""
 _RECORD = re.compile(r"(?P<record>\w+\[\d+\])\.(?P<field>\w+)")
 _UNIT_SUFFIX = re.compile(r"_(nl_per_day|ng_per_day|ng_per_ml|nl|ng|ppm|s|minutes)$")
 _HEADER = frozenset({"opcode", "version", "status", "alarm_sequence", "length", "padding"})
@@ -56,10 +58,10 @@ def listing(item: Item) -> tuple[Text, Text]:
     style = {"garbage": "bold red", "frame": "cyan", "message": "cyan"}.get(item.kind, "dim")
     what = Text({"garbage": f"garbage: {item.name}", "note": "note"}.get(item.kind, item.name), style=style)
     if item.kind == "note" and item.name != "note":
-        return what, Text(item.name)
+        return what, Text(_harmless(item.name))
     explanation = item.explain() if item.explain is not None and item.kind in {"frame", "message"} else None
     if explanation is None or "unreadable" in item.fields or "shut" in item.fields:
-        return what, Text("  ".join(f"{name}={_short(value)}" for name, value in item.fields.items()))
+        return what, Text(_harmless("  ".join(f"{name}={_short(value)}" for name, value in item.fields.items())))
     text = Text()
     if item.message:
         text.append(item.message, style="bold green" if item.sealed else "bold")
@@ -114,6 +116,13 @@ def _records(rows: Iterable[Row]) -> Iterator[tuple[str, list[Row]]]:
     yield from found.items()
 
 
+def _harmless(text: str) -> str:
+    """Text that somebody else wrote, with what a terminal would obey spelled out."""
+    return _CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 0x100 else f"\\u{ord(found[0]):04x}", text
+    )
+
+
 def _short(value: object) -> str:
     return "none" if value is None else str(value)
 
@@ -121,7 +130,9 @@ def _short(value: object) -> str:
 def pages(item: Item, width: int) -> Iterator[RenderableType]:
     """Each byte: where, which, whose field, its value; and the verdict. What has no bytes is a line."""
     if item.explain is None:
-        yield Text(f"{item.kind}: {item.name} " + "  ".join(f"{k}={_short(v)}" for k, v in item.fields.items()))
+        yield Text(
+            _harmless(f"{item.kind}: {item.name} " + "  ".join(f"{k}={_short(v)}" for k, v in item.fields.items()))
+        )
         return
     explanation = item.explain()
     if item.at_ms is not None:

@@ -27,11 +27,13 @@ def command(output: str | None) -> None:
     frames of a live TCP stream, whose sealed bodies stay sealed.
     """
     from telemetry.traffic.dissector import dissector  # noqa: PLC0415 - --help must not wait for it
+    from telemetry.transport.capture import refuse_capture  # noqa: PLC0415 - as above
 
     text = dissector()
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
+    refuse_capture(Path(output), "-o")
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:

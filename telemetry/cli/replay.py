@@ -12,6 +12,7 @@ import click
 
 from telemetry.cli.connecting import arm_option, json_option, refuse_arm
 from telemetry.cli.failures import Exit
+from telemetry.cli.options import SECONDS
 from telemetry.cli.output import SIMULATED, console, emit, note
 from telemetry.errors import UsageError
 
@@ -41,7 +42,7 @@ _SHOWN = 40
 @click.option("--strict", is_flag=True, help="End at the first difference.")
 @click.option("--exact", is_flag=True, help="With --to: compare instants and counts too (a pump in the same state).")
 @click.option("--link", type=click.IntRange(min=1), metavar="N", help="Only this link of the capture.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), metavar="S", help="As the device: end after so long.")
+@click.option("--seconds", type=SECONDS, metavar="S", help="As the device: end after so long.")
 @click.option("--yes", is_flag=True, help="With --to: send what changes therapy without asking.")
 @arm_option
 @json_option
@@ -167,7 +168,7 @@ def _ask(script: Script, target: str, *, yes: bool) -> None:
     changes = [one.name for one in script.changes]
     if not changes or yes:
         return
-    text = f"{script.source} changes therapy {len(changes)} times ({', '.join(changes[:_SHOWN])}) at {target}"
+    text = f"{script.source} changes therapy ({', '.join(changes[:_SHOWN])}) at {target}"
     if not sys.stdin.isatty():
         raise UsageError(f"{text}; nobody can be asked here: say --yes if that is meant, nothing was sent")
     click.confirm(f"{text}. Send it to the SIMULATED device there?", abort=True, err=True)
@@ -179,9 +180,12 @@ def _report(result: dict[str, object], *, as_json: bool) -> int:
     if as_json:
         emit(result)
     else:
+        from rich.markup import escape  # noqa: PLC0415 - with --json nothing of rich is needed
+
         screen = console()
+        capture = escape(str(result["capture"]))
         screen.print(
-            f"{SIMULATED} {result['capture']} as the {result['as']}: {result['played']} requests played of "
+            f"{SIMULATED} {capture} as the {result['as']}: {result['played']} requests played of "
             f"{result['exchanges']} recorded, {differing} differences"
         )
         lines = told if isinstance(told, list) else []

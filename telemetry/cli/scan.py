@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from telemetry.cli.connecting import json_option
+from telemetry.cli.options import NumberRange
 from telemetry.cli.output import SIMULATED, console, emit, facts, note, table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Exit status 3 where there is no Bluetooth; 'telemetry doctor' tells why.
 @click.option(
     "--timeout",
     "seconds",
-    type=click.FloatRange(0.1, 600),
+    type=NumberRange(0.1, 600),
     default=5,
     show_default=True,
     metavar="S",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from telemetry.cli.connecting import json_option
-from telemetry.cli.output import SIMULATED, console, emit
+from telemetry.cli.output import SIMULATED, console, emit, note
 
 _EPILOG = """\b
 Examples:
@@ -38,6 +38,8 @@ def command(file: Path | None, output: Path | None, keep_keys: bool, as_json: bo
 
     done = scrub_file(file, output, keep_keys=keep_keys)
     simulated = read_capture(output).simulated
+    if done.torn is not None:
+        note(f"telemetry: {file}: its last line ({done.torn}) is unfinished and was left out")
     if as_json:
         emit(
             {
@@ -49,8 +51,10 @@ def command(file: Path | None, output: Path | None, keep_keys: bool, as_json: bo
             }
         )
         return
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
     screen = console()
-    screen.print(f"{f'{SIMULATED} ' if simulated else ''}{output}: {done.kept} frames kept")
+    screen.print(f"{f'{SIMULATED} ' if simulated else ''}{escape(str(output))}: {done.kept} frames kept")
     screen.print("replaced: " + ", ".join(f"{count} {what}" for what, count in done.replaced.items()), markup=False)
     if done.left_out:
         gone = ", ".join(f"{count} {what}" for what, count in done.left_out.items())

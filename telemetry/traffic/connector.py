@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from telemetry.errors import LinkOpenError, UsageError
 from telemetry.traffic.replaying_device import ReplayedPump
 from telemetry.traffic.replaying_script import script_of
-from telemetry.transport.capture import read_capture
+from telemetry.transport.capture import read_capture, refuse_capture
 from telemetry.transport.memory import open_memory
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ class _Playing:
         url.allow("speed", "strict", "link", "report")
         if not url.address:
             raise UsageError(f"{url.text}: which capture? right would be replay:visit.telcap")
-        link = url.optional_integer("link", low=1, high=_MOST_LINKS) if "link" in url.params else None
-        speed = speed_of(url.params.get("speed", AS_FAST_AS_CAN_BE), f"{url.text}: speed")
         self._report = Path(url.params["report"]) if "report" in url.params else None
+        link = url.optional_integer("link", low=1, high=_MOST_LINKS) if "link" in url.params else None
+        if self._report is not None:
+            refuse_capture(self._report, "report")
+        speed = speed_of(url.params.get("speed", AS_FAST_AS_CAN_BE), f"{url.text}: speed")
         self.pump = ReplayedPump(
             script_of(read_capture(Path(url.address)), url.address, link=link),
             clock,

@@ -52,6 +52,8 @@ class Scrubbed:
     kept: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     replaced: Counter[str] = field(default_factory=Counter)
+    torn: int | None = None
+    """The number of an unfinished last line that was left out."""
 
 
 class _Moment(ManualClock):
@@ -134,7 +136,7 @@ class _Scrubber:
         self._clock = _Moment()
         self._writer = CaptureWriter(path, self._clock, simulated=capture.simulated, layout=LAYOUT)
         self._links: dict[int, _Link] = {}
-        self._done = Scrubbed()
+        self._done = Scrubbed(torn=capture.torn)
         self._drawn = 0
         self._start_ms = min(
             (one.at_ms for one in capture.entries if isinstance(one, LinkOpened | CapturedFrame | LinkLost)), default=0

@@ -23,6 +23,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,17 +32,30 @@ from typing import TYPE_CHECKING
 
 from telemetry.clock import ManualClock, host_utc_s
 from telemetry.errors import UsageError
-from telemetry.transport.faults import Direction
+from telemetry.transport.capture_lines import (
+    BadLineError,
+    bytes_of,
+    direction,
+    mapping,
+    parse_line,
+    take,
+    text_of,
+    whole,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from telemetry.clock import Clock
+    from telemetry.transport.faults import Direction
 
 FORMAT = "telcap"
 VERSION = 1
-LONGEST_LINE_BYTES = 1 << 20
+_BEGINNING = re.compile(rb'\s*\{\s*"format"\s*:\s*"telcap"')
+_ENOUGH_BYTES = 100
+LARGEST_FILE_BYTES = 1 << 28
+"""More is not read: a device such as /dev/zero never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,7 @@ class CaptureWriter:
         except OSError as error:
             raise UsageError(f"capture {path}: it cannot be written: {error.strerror}") from error
         try:
+            _ordinary(self._descriptor, path)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._begin(path, simulated=simulated)
         except BlockingIOError:
@@ -219,8 +235,22 @@ class CaptureWriter:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
-class _BadLineError(Exception):
-    """Why it is none."""
+def refuse_capture(path: Path, what: str) -> None:
+    """Hold something else from being written over a capture, which could not be had again; raises ``UsageError``."""
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            begun = file.read(_ENOUGH_BYTES)
+    except (OSError, ValueError):
+        return  # writing to it will tell
+    if _BEGINNING.match(begun):
+        raise UsageError(f"{what}: {path} is a capture and would be lost; name another file")
+
+
+def _ordinary(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise UsageError(f"capture {path}: it is no ordinary file; a capture is continued and read again, so name one")
 
 
 def read_capture(path: Path) -> Capture:
@@ -229,25 +259,31 @@ def read_capture(path: Path) -> Capture:
     Strict, but for one thing that a killed recorder leaves behind: an unfinished last line is left out and reported.
     """
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"capture {path}: it cannot be read: {error.strerror}") from error
-    *whole, last = text.split(b"\n")
+    if len(text) > LARGEST_FILE_BYTES:
+        raise UsageError(
+            f"capture {path}: it has more than {LARGEST_FILE_BYTES} bytes; cut it into parts, each with the header"
+        )
+    *ended, last = text.split(b"\n")
     entries: list[Entry] = []
     torn: int | None = None
     header: Mapping[str, object] | None = None
-    for number, line in enumerate([*whole, last] if last else whole, 1):
+    for number, line in enumerate([*ended, last] if last else ended, 1):
         try:
-            found = _parse(line)
+            found = parse_line(line)
             if header is None:
                 header = _header(found)
             else:
                 entries.append(_entry(found))
-        except _BadLineError as error:
-            if last and number == len(whole) + 1 and header is not None and not _is_json(line):
+        except BadLineError as error:
+            if last and number == len(ended) + 1 and header is not None and not _is_json(line):
                 torn = number
                 break
-            raise UsageError(f"capture {path}, line {number}: {error}") from None
+            whose = "it is no capture, for " if header is None and not line.lstrip().startswith(b"{") else ""
+            raise UsageError(f"capture {path}, line {number}: {whose}{error}") from None
     if header is None:
         raise UsageError(f"capture {path}: it is empty; a capture begins with its header line")
     _known_links(path, entries)
@@ -264,116 +300,54 @@ def read_capture(path: Path) -> Capture:
 
 def _is_json(line: bytes) -> bool:
     try:
-        _parse(line)
-    except _BadLineError:
+        parse_line(line)
+    except BadLineError:
         return False
     return True
 
 
-def _refuse_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _BadLineError("a name stands in it twice")
-    return found
-
-
-def _refuse_constant(name: str) -> object:
-    raise _BadLineError(f"{name} is no JSON")
-
-
-def _parse(line: bytes) -> dict[str, object]:
-    if len(line) > LONGEST_LINE_BYTES:
-        raise _BadLineError(f"it is {len(line)} bytes long, the limit is {LONGEST_LINE_BYTES}")
-    try:
-        found = json.loads(line.decode(), object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _BadLineError(f"it is no JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise _BadLineError("it is no JSON object")
-    return found
-
-
-def _take(line: Mapping[str, object], names: Iterable[str], optional: str = "") -> None:
-    wanted = set(names)
-    missing, extra = wanted - set(line), set(line) - wanted - {optional}
-    if missing or extra:
-        what = ", ".join([f"{name} is missing" for name in sorted(missing)] + [f"{name} is unknown" for name in extra])
-        raise _BadLineError(what)
-
-
 def _header(line: Mapping[str, object]) -> Mapping[str, object]:
     if line.get("format") != FORMAT:
-        raise _BadLineError(f'it is no capture: the first line must hold "format":"{FORMAT}"')
-    if line.get("version") != VERSION:
-        raise _BadLineError(f"version {line.get('version')!r} cannot be read, only {VERSION}")
-    _take(line, ("format", "version", "simulated", "tool", "started"), optional="layout")
+        raise BadLineError(f'it is no capture: the first line must hold "format":"{FORMAT}"')
+    version = line.get("version")
+    if type(version) is not int or version != VERSION:
+        raise BadLineError(
+            f"version {version!r} cannot be read, only {VERSION}; use the release that recorded it "
+            f"({line.get('tool', 'it does not say which')!s:.80})"
+        )
+    take(line, ("format", "version", "simulated", "tool", "started"), optional="layout")
     kinds_of = {"simulated": (bool, type(None)), "tool": (str,), "started": (str, type(None)), "layout": (str,)}
     for name, kinds in kinds_of.items():
         if name in line and not isinstance(line[name], kinds):
-            raise _BadLineError(f"{name} is {line[name]!r}")
+            raise BadLineError(f"{name} is {line[name]!r}")
     return line
-
-
-def _whole(line: Mapping[str, object], name: str, low: int) -> int:
-    value = line[name]
-    if type(value) is not int or value < low:
-        raise _BadLineError(f"{name} is {value!r}, not a whole number from {low}")
-    return value
-
-
-def _text(line: Mapping[str, object], name: str) -> str:
-    value = line[name]
-    if not isinstance(value, str):
-        raise _BadLineError(f"{name} is {value!r}, not text")
-    return value
-
-
-def _mapping(line: Mapping[str, object], name: str) -> dict[str, object]:
-    value = line[name]
-    if not isinstance(value, dict):
-        raise _BadLineError(f"{name} is {value!r}, not an object")
-    return value
 
 
 def _entry(line: Mapping[str, object]) -> Entry:
     if "keys" in line:
-        _take(line, ("keys",))
-        keys = _mapping(line, "keys")
-        return SessionKeys({name: _text(keys, name) for name in keys})
+        take(line, ("keys",))
+        keys = mapping(line, "keys")
+        return SessionKeys({name: text_of(keys, name) for name in keys})
     if "note" in line:
-        _take(line, ("note",))
-        return Note(_text(line, "note"))
+        take(line, ("note",))
+        return Note(text_of(line, "note"))
     if "opened" in line:
-        _take(line, ("link", "at_ms", "opened", "datagrams"))
+        take(line, ("link", "at_ms", "opened", "datagrams"))
         if not isinstance(line["datagrams"], bool):
-            raise _BadLineError(f"datagrams is {line['datagrams']!r}, not true or false")
-        return LinkOpened(_whole(line, "link", 1), _whole(line, "at_ms", 0), _text(line, "opened"), line["datagrams"])
+            raise BadLineError(f"datagrams is {line['datagrams']!r}, not true or false")
+        return LinkOpened(whole(line, "link", 1), whole(line, "at_ms", 0), text_of(line, "opened"), line["datagrams"])
     if "lost" in line:
-        _take(line, ("link", "at_ms", "lost"))
-        reason = None if line["lost"] is None else _text(line, "lost")
-        return LinkLost(_whole(line, "link", 1), _whole(line, "at_ms", 0), reason)
-    _take(line, ("link", "at_ms", "dir", "hex"), optional="message")
+        take(line, ("link", "at_ms", "lost"))
+        reason = None if line["lost"] is None else text_of(line, "lost")
+        return LinkLost(whole(line, "link", 1), whole(line, "at_ms", 0), reason)
+    take(line, ("link", "at_ms", "dir", "hex"), optional="message")
     return CapturedFrame(
-        _whole(line, "link", 1),
-        _whole(line, "at_ms", 0),
-        _direction(line),
-        _bytes(line),
-        _mapping(line, "message") if "message" in line else None,
+        whole(line, "link", 1),
+        whole(line, "at_ms", 0),
+        direction(line),
+        bytes_of(line),
+        mapping(line, "message") if "message" in line else None,
     )
-
-
-def _direction(line: Mapping[str, object]) -> Direction:
-    try:
-        return Direction(_text(line, "dir"))
-    except ValueError:
-        raise _BadLineError(f"dir is {line['dir']!r}, neither tx nor rx") from None
-
-
-def _bytes(line: Mapping[str, object]) -> bytes:
-    text = _text(line, "hex")
-    if len(text) % 2 or not set(text) <= set("0123456789abcdef"):
-        raise _BadLineError(f"hex is {text[:40]!r}, not pairs of lower-case hex digits")
-    return bytes.fromhex(text)
 
 
 def _known_links(path: Path, entries: list[Entry]) -> None:

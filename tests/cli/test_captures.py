@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,6 @@ from tools import captures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Done
 
@@ -125,3 +126,75 @@ def test_scrub_says_what_it_did(telemetry: Callable[..., Done], home: Path) -> N
     decoded = telemetry("decode", str(home / "g.telcap"))
     assert decoded.status == 0
     assert "SIM-2026" not in decoded.out
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300"])
+def test_seconds_are_a_number_that_ends(telemetry: Callable[..., Done], home: Path, seconds: str) -> None:
+    for words in (["capture", "sim:", "-o", str(home / "f.telcap")], ["replay", VISIT]):
+        done = telemetry(*words, "--seconds", seconds)
+        assert done.status == 2
+        assert "--seconds" in done.err
+
+
+@pytest.mark.parametrize("name", ["[red].telcap", "[", b"\xff.telcap"])
+def test_a_file_is_called_by_its_name(telemetry: Callable[..., Done], home: Path, name: str | bytes) -> None:
+    if name == "[":
+        (home / "[").mkdir()
+        name = "[/x].telcap"
+    path = f"{home}/{os.fsdecode(name)}"
+    shown = path.encode(errors="backslashreplace").decode()
+    done = telemetry("capture", "sim:", "-o", path)
+    if shown == path:
+        assert done.status == 0
+        assert shown in done.out.replace("\n", "")
+    else:  # no URL can carry it
+        assert done.status == 2
+        assert "its name is no UTF-8; choose another" in done.err
+        Path(path).write_bytes(Path(SEEN).read_bytes())
+    assert telemetry("decode", path, "--json").json["frames"] in {24, 26}
+    for words in (["decode", path], ["decode", path, "--type", "Status", "--explain"]):
+        done = telemetry(*words)
+        assert done.status == 0
+        assert shown in "".join(line.strip() for line in done.out.splitlines())
+    assert telemetry("scrub", path, "-o", f"{path}.new").status == 0
+    assert telemetry("replay", path, "--to", "sim:", "--speed", "max").status in {0, 1}  # 1: another serial number
+
+
+def test_texts_of_a_capture_do_not_move_the_terminal(telemetry: Callable[..., Done], home: Path) -> None:
+    lines = Path(SEEN).read_text(encoding="utf-8").splitlines()
+    lines.insert(1, '{"note":"\\u001b]0;x\\u0007 \\u202e \\ud800"}')
+    (home / "f").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for words in ([], ["--explain"]):
+        done = telemetry("decode", str(home / "f"), *words)
+        assert done.status == 0
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.out)
+        assert r"\x1b]0;x\x07 \u202e \ud800" in done.out
+    assert telemetry("decode", str(home / "f"), "--json").json["items"][0]["fields"]["text"][-1] == "\ud800"
+
+
+def test_no_capture_is_written_over(telemetry: Callable[..., Done], home: Path) -> None:
+    path = home / "f.telcap"
+    path.write_bytes(Path(SEEN).read_bytes())
+    for words in (
+        ["decode", str(path), "--pcapng", str(path)],
+        ["dissector", "-o", str(path)],
+        ["read", f"replay:{SEEN}?report={path}", "status"],
+    ):
+        done = telemetry(*words)
+        assert done.status == 2
+        assert "is a capture and would be lost; name another file" in done.err
+    assert path.read_bytes() == Path(SEEN).read_bytes()
+
+
+def test_scrub_tells_of_an_unfinished_line(telemetry: Callable[..., Done], home: Path) -> None:
+    (home / "f").write_bytes(Path(SEEN).read_bytes()[:-9])
+    done = telemetry("scrub", str(home / "f"), "-o", str(home / "g"))
+    assert done.status == 0
+    assert "is unfinished and was left out" in done.err.replace("\n", " ")
+
+
+def test_another_version_is_refused_with_the_release_to_use(telemetry: Callable[..., Done], home: Path) -> None:
+    (home / "f").write_bytes(Path(SEEN).read_bytes().replace(b'"version":1', b'"version":2', 1))
+    done = telemetry("decode", str(home / "f"))
+    assert done.status == 2
+    assert "version 2 cannot be read, only 1; use the release that recorded it (itb-telemetry" in done.err

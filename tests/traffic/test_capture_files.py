@@ -14,7 +14,8 @@ from telemetry.errors import SecurityError, UsageError
 from telemetry.traffic.opening import KEYS_TRIED, How, Shut, open_capture
 from telemetry.traffic.replaying_script import script_of
 from telemetry.traffic.scrubbing import scrub_file
-from telemetry.transport.capture import LONGEST_LINE_BYTES, CaptureWriter, read_capture
+from telemetry.transport.capture import CaptureWriter, read_capture
+from telemetry.transport.capture_lines import LONGEST_LINE_BYTES
 from tools import captures
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def test_a_damaged_capture_is_used_or_refused_and_nothing_else(
     ("data", "said"),
     [
         (b"", "it is empty"),
-        (b"\xff\xfe\n", "line 1: it is no JSON"),
+        (b"\xff\xfe\n", "line 1: it is no capture, for it is no JSON"),
         (LINES[0].replace(b'"version":1', b'"version":2') + LINES[1], "version 2 cannot be read, only 1"),
         (LINES[0] + b'{"note":"' + b"x" * LONGEST_LINE_BYTES + b'"}\n', "bytes long, the limit is"),
         (LINES[0].replace(b'"layout":"', b'"layout":7,"x":"'), "line 1"),

@@ -247,9 +247,9 @@ def test_garbage_goes_along_as_it_stood_there(tmp_path: Path) -> None:
     ("lines", "started", "said"),
     [
         (
-            ({"link": 1, "at_ms": 10**30, "dir": "tx", "hex": "00"},),
+            ({"link": 1, "at_ms": 10**15, "dir": "tx", "hex": "00"},),
             None,
-            "a time of 1000000000000000000000000000000 ms",
+            "a time of 1000000000000000 ms",
         ),
         ((), "yesterday", "started is 'yesterday'; right would be an instant"),
         ((), "0001-01-01T00:00:00+00:00", "before 1970"),

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,11 +24,11 @@ from telemetry.transport.capture import (
     SessionKeys,
     read_capture,
 )
+from telemetry.transport.capture_lines import LONGEST_LINE_BYTES
 from telemetry.transport.faults import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HEADER = '{"format":"telcap","version":1,"simulated":true,"tool":"t 1","started":null}'
 OPENED = '{"link":1,"at_ms":0,"opened":"sim:","datagrams":true}'
@@ -166,10 +167,18 @@ def test_a_whole_last_line_without_its_newline_counts(path: Path) -> None:
         ([HEADER, '{"keys":{"a":1}}'], 2, "a is 1, not text"),
         ([HEADER, '{"note":1}'], 2, "note is 1"),
         ([HEADER, FRAME], 2, "link 1 was never opened"),
-        ([HEADER, OPENED, '{"note":"' + "x" * module.LONGEST_LINE_BYTES + '"}'], 3, "the limit is 1048576"),
+        ([HEADER, OPENED, '{"note":"' + "x" * LONGEST_LINE_BYTES + '"}'], 3, "the limit is 1048576"),
         ([HEADER, "[" * 100_000], 2, "no JSON"),
+        ([HEADER.replace('"version":1', '"version":true')], 1, "version True cannot be read"),
+        (
+            [HEADER, OPENED, FRAME.replace('"at_ms":0', f'"at_ms":{1 << 53}')],
+            3,
+            "at_ms is of 54 bits, not a whole number",
+        ),
+        ([HEADER, OPENED.replace('"link":1', f'"link":{10**4000}')], 2, "link is of 13288 bits"),
+        (["# Notes"], 1, "it is no capture, for it is no JSON"),
     ],
-    ids=range(27),
+    ids=range(31),
 )
 def test_a_bad_line_is_named(path: Path, lines: list[str], number: int, part: str) -> None:
     path.write_text("\n".join(lines) + "\n")
@@ -226,3 +235,20 @@ def test_the_version_of_an_uninstalled_tool_is_said(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(metadata, "version", missing)
     assert module.tool_version() == "itb-telemetry, not installed"
+
+
+def test_only_an_ordinary_file_is_recorded_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, Path("/dev/null")):
+        with pytest.raises(UsageError, match="it is no ordinary file; a capture is continued and read again"):
+            CaptureWriter(place, ManualClock(), simulated=True)
+
+
+def test_what_never_ends_is_not_read_to_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(f"{HEADER}\n{OPENED}\n")
+    monkeypatch.setattr(module, "LARGEST_FILE_BYTES", len(HEADER))
+    with pytest.raises(UsageError, match=rf"has more than {len(HEADER)} bytes; cut it into parts"):
+        read_capture(path)
+    with pytest.raises(UsageError, match="has more than"):
+        read_capture(Path("/dev/zero"))
