@@ -270,7 +270,7 @@ def _trumpet(run: FlowRun, found: Volumes, sums: Numbers, first: int, notes: lis
     except UsageError:
         notes.append(
             f"No trumpet curve: {span((len(sums) - 1) * run.every_ms)} of readings, one every {span(run.every_ms)}, "
-            f"leave nothing after {span(run.stabilise_ms)} of stabilising; measure longer (--hours) or --stabilise less."
+            f"leave nothing after {span(run.stabilise_ms)} of stabilising; choose another --hours or --stabilise."
         )
         return None
     missing = [window for window in fitting if window not in {one.window_ms for one in curve.windows}]

@@ -180,3 +180,10 @@ async def test_one_capture_has_all_links_of_a_run_two_at_once_among_them(tmp_pat
         most = max(most, open_now)
     assert most > 1
     assert {frame.link for frame in found.frames()} == set(opened)
+
+
+async def test_a_line_that_takes_one_link_blocks_what_needs_two_and_finds_nothing() -> None:
+    async with served("pty:", _pump()) as url:
+        run = await run_device(DeviceKit(url=f"serial:{url.partition(':')[2].removeprefix('//')}"), patterns=["D-91"])
+    assert [(step.verdict, step.findings) for step in run.steps] == [(Verdict.BLOCKED, [])]
+    assert "no link for our driver" in run.steps[0].reason

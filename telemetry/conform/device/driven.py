@@ -8,7 +8,7 @@ from telemetry.conform.device.catalogue import BASE, CATALOGUE, CHANGING, itp, t
 from telemetry.conform.device.changes import nearby
 from telemetry.conform.results import EvidenceKind
 from telemetry.conform.steps import Blocked
-from telemetry.errors import LinkError, OutcomeUnknown, PeerError, Refused
+from telemetry.errors import LinkError, LinkOpenError, OutcomeUnknown, PeerError, Refused
 from telemetry.model import AlarmKind, PumpMode, Role, StopReason, Warn
 from telemetry.programmer import connect
 from telemetry.programmer.journal import MemoryJournalStore
@@ -38,9 +38,11 @@ def _driver(bench: Bench) -> Connecting:
 
 
 async def _try(bench: Bench, what: str, act: Callable[[], Awaitable[object]]) -> object:
-    """One call of the driver; whatever it raises is a finding that ends the step."""
+    """One call of the driver; what it raises is a finding that ends the step, but for a link that it cannot have."""
     try:
         found = await act()
+    except LinkOpenError as error:  # a serial line takes one at a time, and the kit holds it: no fault of the device
+        raise Blocked(f"no link for our driver beside the kit's own: {error}") from error
     except (LinkError, PeerError, Refused, OutcomeUnknown) as error:
         bench.record.demand(held=False, expected=f"{what}: done", observed=f"{type(error).__name__}: {error}")
         raise AssertionError("demand raised") from error  # pragma: no cover - it always does
