@@ -28,13 +28,20 @@ _ARROWS = {"tx": "→", "rx": "←"}
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", required=False, default="")
+@click.argument("words", nargs=-1, metavar="[SOURCE]")
 @click.option("--explain", is_flag=True, help="Show each byte: field, value, unit, meaning, verdict.")
 @click.option("--link", type=click.IntRange(min=1), metavar="N", help="Of a capture: this link alone.")
 @click.option("--type", "kind", metavar="NAME", help="Only this message or frame type: SetRate, BEACON, garbage.")
 @click.option("--pcapng", metavar="OUT", help="Write a capture for Wireshark to OUT (- is standard output).")
 @json_option
-def command(source: str, explain: bool, link: int | None, kind: str | None, pcapng: str | None, as_json: bool) -> None:  # noqa: FBT001 - flags
+def command(
+    words: tuple[str, ...],
+    explain: bool,  # noqa: FBT001
+    link: int | None,
+    kind: str | None,
+    pcapng: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Decode SOURCE: a capture (.telcap), a file of bytes, or hexadecimal text of a stream, a frame or a message.
 
     Hexadecimal text is explained byte by byte. Of a capture, sealed frames are opened where it holds their session's
@@ -42,6 +49,9 @@ def command(source: str, explain: bool, link: int | None, kind: str | None, pcap
     """
     from telemetry.cli.decoding import find  # noqa: PLC0415 - --help must not wait for it
 
+    source = " ".join(words)  # bytes may be typed as they are printed, without quotes
+    if source == "-":
+        raise click.UsageError("SOURCE: standard input is not read; name a file, or type the bytes as hexadecimal text")
     if not source:
         raise click.UsageError("SOURCE is missing: a .telcap file, a file of bytes or hexadecimal text")
     found = find(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -38,4 +39,6 @@ def command(output: str | None) -> None:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output}: it cannot be written: {error.strerror}") from error
-    note(f"{output}: use it with tshark -X lua_script:{output}, or copy it to Wireshark's folder of Lua plugins")
+    note(
+        f"{output}: use it with tshark -X {shlex.quote(f'lua_script:{output}')}, or copy it to Wireshark's folder of Lua plugins"
+    )

@@ -198,3 +198,21 @@ def test_another_version_is_refused_with_the_release_to_use(telemetry: Callable[
     done = telemetry("decode", str(home / "f"))
     assert done.status == 2
     assert "version 2 cannot be read, only 1; use the release that recorded it (itb-telemetry" in done.err
+
+
+def test_bytes_may_be_typed_without_quotes(telemetry: Callable[..., Done]) -> None:
+    assert telemetry("decode", "02", "01", "00", "00", "--json").json == telemetry("decode", "02010000", "--json").json
+    done = telemetry("decode", "a.telcap", "b.telcap")
+    assert done.status == 2
+    assert "'a.telcap b.telcap' is neither a file nor hexadecimal text" in done.err
+
+
+def test_standard_input_is_refused_with_what_to_do(telemetry: Callable[..., Done]) -> None:
+    done = telemetry("decode", "-")
+    assert done.status == 2
+    assert "standard input is not read; name a file" in done.err
+
+
+def test_the_way_to_use_the_dissector_can_be_pasted(telemetry: Callable[..., Done], home: Path) -> None:
+    done = telemetry("dissector", "-o", str(home / "my file.lua"))
+    assert f"tshark -X 'lua_script:{home}/my file.lua', or" in " ".join(done.err.split())
