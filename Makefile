@@ -15,8 +15,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --requir
 # Where the virtual pump is offered by `make run`: a pseudo-terminal, and this TCP port (0: any free one).
 PORT ?= 7410
 LISTEN ?= --listen pty: --listen tcp://127.0.0.1:$(PORT)
-# The suite's tests share nothing, so that `make test` runs them side by side. `make test WORKERS=0` runs them in turn.
-WORKERS ?= 2
+# The suite's tests share nothing, so that `make test` runs them side by side; a third fills what two cores wait for. `make test WORKERS=0` runs them in turn.
+WORKERS ?= 3
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # What is arithmetic alone can tell nothing new on the installed wheel, and coverage's tracer makes it several times slower:
 # `make test` runs it beside the sources without, and everything else once, on the wheel and with. `make coverage` traces all.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from telemetry.conform.steps import AnyCatalogue
 
 _EPILOG = """\b
+Examples:
 Of a programmer (tablet), which connects to a listener; a person or a program operates it:
   telemetry conform --listen tcp://127.0.0.1:7412 --manifest tablet.yaml --pdf report.pdf
   telemetry conform --listen pty: --operator "python my_tablet_operator.py"
