@@ -39,6 +39,5 @@ def command(output: str | None) -> None:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output}: it cannot be written: {error.strerror}") from error
-    note(
-        f"{output}: use it with tshark -X {shlex.quote(f'lua_script:{output}')}, or copy it to Wireshark's folder of Lua plugins"
-    )
+    script = shlex.quote(f"lua_script:{output}")
+    note(f"{output}: use it with tshark -X {script}, or copy it to Wireshark's folder of Lua plugins")

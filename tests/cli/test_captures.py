@@ -215,4 +215,4 @@ def test_standard_input_is_refused_with_what_to_do(telemetry: Callable[..., Done
 
 def test_the_way_to_use_the_dissector_can_be_pasted(telemetry: Callable[..., Done], home: Path) -> None:
     done = telemetry("dissector", "-o", str(home / "my file.lua"))
-    assert f"tshark -X 'lua_script:{home}/my file.lua', or" in " ".join(done.err.split())
+    assert f"tshark-X'lua_script:{home}/myfile.lua',or" in "".join(done.err.split())
