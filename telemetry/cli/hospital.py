@@ -36,6 +36,13 @@ _SLACK_MS = 5_000
 _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+_EPILOG = """\b
+Examples:
+  telemetry hospital sdc tcp://127.0.0.1:7410           serve it to a consumer
+  telemetry hospital fhir tcp://127.0.0.1:7410 -o bundle.json
+"""
+
+
 @click.group(epilog=_EPILOG)
 def command() -> None:
     """Show a pump to a hospital: IEEE 11073 SDC, FHIR R5. Read only; SIMULATED.
@@ -44,11 +51,6 @@ def command() -> None:
     """
 
 
-_EPILOG = """\b
-Examples:
-  telemetry hospital sdc tcp://127.0.0.1:7410           serve it to a consumer
-  telemetry hospital fhir tcp://127.0.0.1:7410 -o bundle.json
-"""
 _SDC_EPILOG = """\b
 Examples:
   telemetry hospital sdc tcp://127.0.0.1:7410
