@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from telemetry.conform.results import Subject, Verdict
+from telemetry.report.building import Table
 from telemetry.units import MS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -48,18 +49,6 @@ SIGNERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """A table: a heading of its own, its columns, its rows, and a remark below it."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    note: str = ""
-    numeric: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class StepText:
     """One step, worked out: what was asked, what was seen, line by line."""
 
@@ -68,13 +57,13 @@ class StepText:
     verdict: Verdict
     word: str
     facts: tuple[tuple[str, str], ...]
-    findings: Grid | None
-    measurements: Grid | None
-    evidence: Grid | None
-    frames: Grid | None
+    findings: Table | None
+    measurements: Table | None
+    evidence: Table | None
+    frames: Table | None
 
     @property
-    def grids(self) -> tuple[Grid, ...]:
+    def grids(self) -> tuple[Table, ...]:
         """What there is, in the order of reading."""
         return tuple(
             grid for grid in (self.findings, self.measurements, self.evidence, self.frames) if grid is not None
@@ -90,7 +79,7 @@ class Paper:
     sentence: str
     passed: bool
     facts: tuple[tuple[str, str], ...]
-    tables: tuple[Grid, ...]
+    tables: tuple[Table, ...]
     steps: tuple[StepText, ...]
     foot: str
 
@@ -154,7 +143,7 @@ def _facts(run: Run, digest: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in facts if value)
 
 
-def _equipment(run: Run) -> Grid:
+def _equipment(run: Run) -> Table:
     roles = {"under_test": "under test", "test_equipment": "test equipment"}
     rows = [
         (
@@ -168,10 +157,10 @@ def _equipment(run: Run) -> Grid:
         for item in run.equipment
     ]
     columns = ("role", "equipment", "maker", "model, version", "serial", "remarks")
-    return Grid("equipment", "Equipment", columns, rows)
+    return Table("equipment", "Equipment", columns, rows)
 
 
-def _groups(run: Run) -> Grid:
+def _groups(run: Run) -> Table:
     groups = list(dict.fromkeys(step.group for step in run.steps))
     rows = []
     for group in groups:
@@ -180,10 +169,10 @@ def _groups(run: Run) -> Grid:
     total = [step.verdict for step in run.steps]
     rows.append(("all", *(str(total.count(verdict) or 0) for verdict in Verdict)))
     columns = ("group", *(WORDS[verdict] for verdict in Verdict))
-    return Grid("groups", "Steps by group", columns, rows, numeric=frozenset(range(1, len(columns))))
+    return Table("groups", "Steps by group", columns, rows, numeric=frozenset(range(1, len(columns))))
 
 
-def _summary(run: Run) -> Grid:
+def _summary(run: Run) -> Table:
     rows = [
         (
             step.number,
@@ -196,19 +185,19 @@ def _summary(run: Run) -> Grid:
     ]
     columns = ("step", "title", "verdict", "took", "asked for by")
     note = "What a name such as domain.md stands for, and what its sections rest on: docs/sources.md of the kit."
-    return Grid("summary", "Steps", columns, rows, note, frozenset({3}))
+    return Table("summary", "Steps", columns, rows, note, frozenset({3}))
 
 
-def _findings(run: Run) -> Grid:
+def _findings(run: Run) -> Table:
     rows = [
         (f"{step.number} {step.title}", _cell(finding.expected), _cell(finding.observed), seconds(finding.at_ms))
         for step, finding in run.findings()
     ]
     note = "" if rows else "None."
-    return Grid("findings", "Findings", ("step", "expected", "observed", "at"), rows, note, frozenset({3}))
+    return Table("findings", "Findings", ("step", "expected", "observed", "at"), rows, note, frozenset({3}))
 
 
-def _deviations(run: Run) -> Grid:
+def _deviations(run: Run) -> Table:
     rows = [(deviation.step or "whole run", deviation.text) for deviation in run.deviations]
     rows += [
         (step.number, f"{WORDS[step.verdict]}: {step.reason}")
@@ -216,15 +205,15 @@ def _deviations(run: Run) -> Grid:
         if step.verdict in {Verdict.INCONCLUSIVE, Verdict.BLOCKED}
     ]
     note = "" if rows else "None: every step was done as the catalogue has it."
-    return Grid("deviations", "Deviations", ("step", "what was not done as the catalogue has it"), rows, note)
+    return Table("deviations", "Deviations", ("step", "what was not done as the catalogue has it"), rows, note)
 
 
-def _claims(run: Run) -> Grid:
+def _claims(run: Run) -> Table:
     unclaimed = sorted({claim for step in run.steps for claim in step.claims} - set(run.claims))
     rows = [("claimed", ", ".join(run.claims) or "nothing"), ("not claimed", ", ".join(unclaimed) or "nothing")]
     rows += [("limit", f"{name} = {value:,}".replace(",", " ")) for name, value in sorted(run.limits.items())]
     rows += [("field", f"{name} stands on the screen as {own!r}") for name, own in sorted(run.fields.items())]
-    return Grid("claims", "What the manifest says", ("", "as the run was told"), rows)
+    return Table("claims", "What the manifest says", ("", "as the run was told"), rows)
 
 
 def _step(step: StepResult) -> StepText:
@@ -246,18 +235,18 @@ def _step(step: StepResult) -> StepText:
         verdict=step.verdict,
         word=WORDS[step.verdict],
         facts=tuple((name, text) for name, text in facts if text),
-        findings=Grid(f"{step.number}-findings", "Findings", ("expected", "observed", "at"), found) if found else None,
+        findings=Table(f"{step.number}-findings", "Findings", ("expected", "observed", "at"), found) if found else None,
         measurements=_measurements(step),
         evidence=_evidence(step),
         frames=_frames(step) if failed else None,
     )
 
 
-def _measurements(step: StepResult) -> Grid | None:
+def _measurements(step: StepResult) -> Table | None:
     if not step.measurements:
         return None
     rows = [(one.name, _values(one), _limit(one), "held" if one.held else "NOT HELD") for one in step.measurements]
-    return Grid(f"{step.number}-measured", "Measured", ("what", "values", "limit", "verdict"), rows)
+    return Table(f"{step.number}-measured", "Measured", ("what", "values", "limit", "verdict"), rows)
 
 
 def _values(one: Measurement) -> str:
@@ -274,17 +263,17 @@ def _limit(one: Measurement) -> str:
     return f"at {'most' if one.at_most else 'least'} {one.limit} {one.unit}"
 
 
-def _evidence(step: StepResult) -> Grid | None:
+def _evidence(step: StepResult) -> Table | None:
     if not step.evidence:
         return None
     kept: Sequence[Evidence] = step.evidence[-MOST_EVIDENCE:]
     rows = [(seconds(line.at_ms), line.kind.value, _cell(line.what), _cell(line.found)) for line in kept]
     left = len(step.evidence) - len(kept)
     note = f"{left} earlier lines are in the run's file." if left else ""
-    return Grid(f"{step.number}-evidence", "What happened", ("at", "kind", "what", "found"), rows, note)
+    return Table(f"{step.number}-evidence", "What happened", ("at", "kind", "what", "found"), rows, note)
 
 
-def _frames(step: StepResult) -> Grid | None:
+def _frames(step: StepResult) -> Table | None:
     if not step.frames:
         return None
     kept: Sequence[FrameSeen] = step.frames[-MOST_FRAMES:]
@@ -302,7 +291,7 @@ def _frames(step: StepResult) -> Grid | None:
     left = len(step.frames) - len(kept) + step.frames_left_out
     note = f"{left} earlier frames are left out here." if left else ""
     columns = ("at", "", "message", "fields", "fate")
-    return Grid(f"{step.number}-frames", "What travelled", columns, rows, note)
+    return Table(f"{step.number}-frames", "What travelled", columns, rows, note)
 
 
 def _cell(text: str) -> str:

@@ -17,7 +17,8 @@ from telemetry.report import sheet, theme
 from telemetry.report.vectors import BOLD, Picture, register_letters
 
 if TYPE_CHECKING:
-    from telemetry.conform.paper.building import Grid, Paper, StepText
+    from telemetry.conform.paper.building import Paper, StepText
+    from telemetry.report.building import Table
 
 _STRONG = frozenset({"FAILED", "NOT HELD"})
 _RESULT = ParagraphStyle("result", parent=sheet.TEXT, fontName=BOLD, fontSize=12.5, leading=17)
@@ -75,12 +76,12 @@ def _result(paper: Paper) -> PrintedTable:
     return PrintedTable([[text]], colWidths=[sheet.WIDTH - 2], style=box, hAlign="LEFT")
 
 
-def _grid(grid: Grid) -> list[Any]:
+def _grid(grid: Table) -> list[Any]:
     parts: list[Any] = [CondPageBreak(30 * mm), Paragraph(escape(grid.title), sheet.HEADING)]
     return parts + _body(grid)
 
 
-def _body(grid: Grid) -> list[Any]:
+def _body(grid: Table) -> list[Any]:
     parts: list[Any] = []
     if grid.rows:
         parts.append(sheet.table(grid.columns, grid.rows, numeric=grid.numeric, strong=_STRONG))
