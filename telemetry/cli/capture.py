@@ -68,11 +68,14 @@ def command(  # noqa: PLR0913, PLR0917 - one a command-line option
         raise click.UsageError("--watch and --polls are for looks of its own; with --listen the programmer decides")
     if polls is not None and not watch:
         raise click.UsageError("--polls belongs to --watch")
-    problem = ""
+    problem, continued = "", output.exists()
     if listen_url is not None:
         asyncio.run(_tap(place, listen_url, output, seconds))
     else:
         problem = asyncio.run(_look(place, output, interval, (polls if watch else 1), seconds, role))
+    if problem and not continued and _is_empty(output):
+        output.unlink()
+        raise LinkError(f"{problem}; nothing was recorded, and {output} was not kept")
     _tell(output, as_json=as_json)
     if problem:
         raise LinkError(f"{problem}; what was recorded until then is in {output}")
@@ -123,7 +126,14 @@ async def _look(url: str, output: Path, interval_s: int, polls: int | None, seco
         raise error
     from telemetry.interrogation import NotRead  # noqa: PLC0415 - as above
 
-    return next((one.reason for one in last if isinstance(one, NotRead)), "")
+    return next((one.reason.replace(recorded, url) for one in last if isinstance(one, NotRead)), "")
+
+
+def _is_empty(output: Path) -> bool:
+    """Whether no frame was recorded."""
+    from telemetry.transport.capture import read_capture  # noqa: PLC0415 - as above
+
+    return output.exists() and not read_capture(output).frames()
 
 
 def _recorded(url: str, output: Path) -> str:
@@ -142,7 +152,7 @@ def _recorded(url: str, output: Path) -> str:
 def _tell(output: Path, *, as_json: bool) -> None:
     from rich.markup import escape  # noqa: PLC0415 - as above
 
-    from telemetry.traffic.opening import open_capture  # noqa: PLC0415 - as above
+    from telemetry.traffic.opening import open_capture, says_simulated  # noqa: PLC0415 - as above
     from telemetry.transport.capture import LinkOpened, read_capture  # noqa: PLC0415 - as above
 
     capture = read_capture(output)
@@ -156,7 +166,7 @@ def _tell(output: Path, *, as_json: bool) -> None:
     if as_json:
         emit(
             {
-                "simulated": capture.simulated,
+                "simulated": says_simulated(capture),
                 "capture": str(output),
                 "links": links,
                 "frames": names.total() - garbage,
@@ -166,7 +176,7 @@ def _tell(output: Path, *, as_json: bool) -> None:
             }
         )
         return
-    mark = f"{SIMULATED} " if capture.simulated else ""
+    mark = f"{SIMULATED} " if says_simulated(capture) else ""
     screen = console()
     counts = f"{links} links, {names.total() - garbage} frames, {garbage} pieces of garbage"
     screen.print(f"{mark}{escape(str(output))}: {counts}")

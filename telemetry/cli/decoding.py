@@ -15,7 +15,7 @@ from telemetry.protocol.records import decode_record
 from telemetry.protocol.wire import BY_NAME, COUNTER, TAG_SIZE, FrameType
 from telemetry.traffic.explaining import explain_bytes, explain_frame, explain_message, explain_segment
 from telemetry.traffic.explaining_orders import Orders
-from telemetry.traffic.opening import open_capture
+from telemetry.traffic.opening import open_capture, says_simulated
 from telemetry.transport.capture import CapturedFrame, LinkLost, LinkOpened, Note, SessionKeys, read_capture
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _file(path: Path) -> Findings:
         raise UsageError(f"{path}: it cannot be read: {error.strerror}") from error
     if path.suffix == ".telcap" or data.lstrip().startswith(b"{"):
         capture = read_capture(path)
-        return Findings(str(path), tuple(_capture(capture)), capture.simulated, capture)
+        return Findings(str(path), tuple(_capture(capture)), says_simulated(capture), capture)
     hexadecimal = parse_hex(data.decode("ascii", errors="replace")) if data.isascii() else None
     return Findings(str(path), tuple(find_in(data if hexadecimal is None else hexadecimal)))
 

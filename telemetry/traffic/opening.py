@@ -251,6 +251,17 @@ class _Opening:
         yield from islice(others, KEYS_TRIED)
 
 
+def says_simulated(capture: Capture) -> bool | None:
+    """Whether the devices of a capture are simulated ones, by its recorder or else by their own first word for it.
+
+    A recorder begins before anybody has said so; a telemeter's report is never sealed. None where nobody says.
+    """
+    if capture.simulated is not None:
+        return capture.simulated
+    said = (getattr(one.message, "simulated", None) for one in open_capture(capture))
+    return next((word for word in said if isinstance(word, bool)), None)
+
+
 def _datagram(data: bytes) -> Frame | Garbage:
     try:
         return decode_frame(data)

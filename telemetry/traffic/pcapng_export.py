@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from telemetry.errors import UsageError
 from telemetry.protocol.frame import encode_frame
 from telemetry.protocol.wire import COUNTER, LAYOUT_FINGERPRINT, TAG_SIZE
-from telemetry.traffic.opening import How, open_capture
+from telemetry.traffic.opening import How, open_capture, says_simulated
 from telemetry.traffic.pcapng import Direction, Interface, Packet, pcapng
 from telemetry.transport.capture import LinkLost, LinkOpened, Note, tool_version
 from telemetry.transport.faults import Direction as Recorded
@@ -88,7 +88,7 @@ def export(capture: Capture, source: str, *, only_link: int | None = None) -> tu
     base_ms, since = _base(capture.started)
     frames = [one for one in open_capture(capture) if one.link in chosen]
     remarks = _Remarks(capture, frames, set(chosen))
-    simulated = Mark.SIMULATED if capture.simulated else Mark.NONE
+    simulated = Mark.SIMULATED if says_simulated(capture) else Mark.NONE
     packets = [
         Packet(
             chosen[one.link],
@@ -110,8 +110,8 @@ def _title(capture: Capture, source: str) -> str:
     kind = {True: "SIMULATED devices only", False: "NOT simulated", None: "nobody said whether simulated"}
     recorded = f"recorded by {capture.tool}" if capture.tool else "recorder unknown"
     return (
-        f"{kind[capture.simulated]}; not for clinical use. {source}, {recorded}. Dissect with: telemetry dissector -o "
-        f"itp.lua (dialect fingerprint 0x{LAYOUT_FINGERPRINT:08x})"
+        f"{kind[says_simulated(capture)]}; not for clinical use. {source}, {recorded}. "
+        f"Dissect with: telemetry dissector -o itp.lua (dialect fingerprint 0x{LAYOUT_FINGERPRINT:08x})"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,30 @@ def test_a_pump_that_is_not_there_is_a_link_error_and_the_recording_stays(
     assert "place it" in done.err
     assert "what was recorded until then is in" in done.err
     assert read_capture(home / "f.telcap").frames()
+
+
+def test_where_nothing_listens_no_empty_capture_is_left(telemetry: Callable[..., Done], home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    done = telemetry("capture", url, "-o", str(home / "f.telcap"))
+    assert done.status == 3
+    assert "nothing was recorded" in done.err
+    assert "record=" not in done.err, "the person typed no such thing"
+    assert url in done.err
+    assert not (home / "f.telcap").exists()
+
+
+def test_a_device_that_calls_itself_simulated_is_marked_although_the_recorder_did_not_know(
+    telemetry: Callable[..., Done], home: Path
+) -> None:
+    telemetry("capture", "sim:", "-o", str(home / "f.telcap"))
+    header, *lines = (home / "f.telcap").read_text(encoding="utf-8").splitlines()
+    unknown = json.dumps({**json.loads(header), "simulated": None})
+    (home / "f.telcap").write_text("\n".join([unknown, *lines]) + "\n", encoding="utf-8")
+    assert telemetry("decode", str(home / "f.telcap"), "--json").json["simulated"] is True
+    assert "SIMULATED" in telemetry("decode", str(home / "f.telcap")).out.splitlines()[0]
+    (home / "g.telcap").write_text("\n".join([unknown, lines[0]]) + "\n", encoding="utf-8")
+    assert telemetry("decode", str(home / "g.telcap"), "--json").json["simulated"] is None
 
 
 @pytest.mark.parametrize(
