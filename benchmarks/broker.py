@@ -9,6 +9,8 @@ import subprocess
 import time
 from typing import IO, TYPE_CHECKING, Any
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -39,14 +41,6 @@ def version() -> str:
     """What mosquitto calls itself (its help, first line)."""
     done = subprocess.run([_program("mosquitto"), "-h"], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Mosquitto:
@@ -85,8 +79,10 @@ class Mosquitto:
             except OSError:
                 time.sleep(0.02)
             else:
+                if self._process.poll() is not None:
+                    break  # somebody else answers at this port
                 return
-        raise TimeoutError("mosquitto did not start")
+        raise TimeoutError(f"mosquitto did not start at port {self.port}; {self.folder / 'mosquitto.log'} says why")
 
     def kill(self) -> None:
         """End it as a power cut would."""

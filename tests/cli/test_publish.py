@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import telemetry as package
-from benchmarks.broker import Mosquitto, Subscriber, free_port
+from benchmarks.broker import Mosquitto, Subscriber
 from telemetry import programmer
 from telemetry.publish.schema_table import NAMES
 from tests.publish.conftest import checked, once
 from tests.support.brokers import program
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

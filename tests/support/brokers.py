@@ -14,7 +14,6 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import socket
 import subprocess
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from telemetry.transport.mqtt_embedded import EmbeddedBroker
+from tests.support.ports import free_port
 from tests.support.skips import skip_or_fail
 
 if TYPE_CHECKING:
@@ -42,14 +42,6 @@ def program(name: str, package: str) -> str:
     """Path of a program of the broker's package; skips where it is missing (fails with CI=true)."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_PATH}")
     return found or skip_or_fail(f"no {name}; install it with: sudo apt-get install {package}")
-
-
-def free_port() -> int:
-    """A port on loopback that nobody has at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Mosquitto:

@@ -22,7 +22,8 @@ from telemetry.transport.mqtt_broker import (
     Will,
 )
 from telemetry.transport.mqtt_embedded import EmbeddedBroker
-from tests.support.brokers import BROKERS, Authority, Mosquitto, free_port, running_broker
+from tests.support.brokers import BROKERS, Authority, Mosquitto, running_broker
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

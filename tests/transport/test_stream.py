@@ -15,6 +15,7 @@ from telemetry.errors import LinkClosedError, LinkOpenError, UsageError
 from telemetry.transport import pipe, stream
 from telemetry.transport.registry import listen, open_transport
 from tests.conformance.links import RecordingReceiver
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -58,12 +59,6 @@ async def place() -> AsyncIterator[Place]:
 
 def start(code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code])
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_where_nothing_listens_the_error_says_what_to_start() -> None:
