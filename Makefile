@@ -20,7 +20,9 @@ WORKERS ?= 3
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # What is arithmetic alone can tell nothing new on the installed wheel, and coverage's tracer makes it several times slower:
 # `make test` runs it beside the sources without, and everything else once, on the wheel and with. `make coverage` traces all.
-PURE := tests/protocol tests/sim/pump tests/stateful tests/campaigns tests/reference tests/sounds
+PURE := tests/protocol tests/sim/pump tests/stateful tests/campaigns tests/reference tests/sounds \
+	$(addprefix tests/sim/test_,faults.py hostile_orders.py recording.py roles.py) tests/scenario/test_stock.py \
+	tests/conform/test_bad_equipment.py
 # Inputs per target of `make fuzz`.
 FUZZ_RUNS ?= 1000000
 # The locks are made from the public index, whatever pip is set up with on the machine that makes them, and name wheels
