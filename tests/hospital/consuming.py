@@ -64,20 +64,22 @@ def consumer(address: str, tls: Any = None, chunk: int = 0) -> Iterator[tuple[An
 
 def wait_until(mdib: Any, condition: Callable[[], bool]) -> None:  # noqa: ANN401 - as above
     """Wait for reports until the condition holds; fails when none makes it hold in time."""
-    changed = threading.Condition()
+    # An event, not a condition: who tells of a report holds the MDIB's lock, and looking at the MDIB takes it.
+    changed = threading.Event()
 
     def wake(_what: object) -> None:
-        with changed:
-            changed.notify_all()
+        changed.set()
 
     names = ("metrics_by_handle", "alert_by_handle", "component_by_handle", "context_by_handle")
     for name in names:
         _observe.bind(mdib, **{name: wake})
     try:
-        with changed:
-            # A report tells of itself before the next one is in: looked at again now and then.
-            held = any(condition() or (changed.wait(0.1) and condition()) for _ in range(PATIENCE_S * 10))
-        assert held or condition(), "no report made it so"
+        for _ in range(PATIENCE_S * 10):
+            changed.clear()
+            if condition():
+                return
+            changed.wait(0.1)  # a report tells of itself before the next one is in: looked at again now and then
+        assert condition(), "no report made it so"
     finally:
         for name in names:
             _observe.unbind(mdib, **{name: wake})

@@ -174,7 +174,7 @@ def test_ci_runs_on_real_bluez_with_the_packages_it_needs() -> None:
 def test_every_test_runs_in_one_of_the_two_runs() -> None:
     """What the wheel's run leaves out is what runs beside the sources, and both results are traced."""
     recipe = MAKEFILE.partition("\ntest: ")[2].partition("\n\n")[0]
-    asking = ["make", "--eval", "pure: ; @echo $(PURE)", "pure"]
+    asking = ["make", "--no-print-directory", "--eval", "pure: ; @echo $(PURE)", "pure"]
     pure = subprocess.run(asking, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "tests/protocol" in pure
     assert all((ROOT / place).exists() for place in pure)
