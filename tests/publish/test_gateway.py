@@ -189,6 +189,23 @@ async def test_an_end_without_a_broker_keeps_what_waits(ward: Ward) -> None:
     assert ward.told[-1].waiting == 0
 
 
+async def test_what_no_broker_acknowledged_is_still_there_after_a_kill(ward: Ward) -> None:
+    ward.start()
+    await ward.look()
+    had = len(ward.broker.arrived)
+    ward.broker.deaf = True
+    await stall(ward.bedside)
+    await ward.look()
+    sent = [one.body["message_id"] for one in ward.broker.arrived[had:]]
+    assert sent, "it was sent, and nobody said that it came"
+    await ward.kill()
+    del ward.broker.arrived[had:]
+    ward.broker.deaf = False
+    ward.start()
+    await ward.look()
+    assert sent[0] in {body["message_id"] for body in ward.broker.bodies()}, "the first under way was not dropped"
+
+
 async def test_a_deaf_broker_is_told_the_end_out_of_order(ward: Ward) -> None:
     ward.start()
     await ward.look()

@@ -10,6 +10,7 @@ import pytest
 from telemetry.errors import LinkOpenError, UsageError
 from telemetry.transport.mqtt_broker import BrokerAccess, BrokerClient
 from telemetry.transport.mqtt_embedded import EmbeddedBroker
+from tests.support.skips import skip_or_fail
 
 pytestmark = pytest.mark.real
 
@@ -48,7 +49,7 @@ async def test_it_listens_on_ipv6_too() -> None:
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))
     except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+        skip_or_fail(f"no IPv6 here: {error}")
     async with EmbeddedBroker("::1") as broker:
         assert broker.url == f"mqtt://[::1]:{broker.port}"
         async with BrokerClient(BrokerAccess.from_url(broker.url, {})) as client:
